@@ -1,0 +1,1 @@
+"""Data: what litakit is trained on and measured with."""

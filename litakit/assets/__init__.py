@@ -18,5 +18,7 @@ def bundled_model(name: str = "tiny") -> Path:
     """
     names = ("tiny",)
     if name not in names:
-        raise ValueError(f"expected a bundled model out of {names}, got {name!r}; give a folder for any other")
+        raise ValueError(
+            f"expected a bundled model out of {names}, got {name!r}; give a folder for any other"
+        )
     return Path(str(files(__package__))) / name

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from litakit.data.synthetic.asking import QA, Asker
 from litakit.data.synthetic.language import VERBS, name, predicate
 from litakit.data.synthetic.scene import COLOURS, PAIR_KINDS, SHAPES, Thing, scene_state
 
 SMALLEST_LARGE = 0.21
-"""From this size on a thing is large, in crop units; none is anywhere near it but while it grows or shrinks."""
+"""From this size on, in crop units, a thing is large; none is near it but while it grows or shrinks."""
 
 NUMBERS = ("none", "one", "two", "three", "four")
 TIMES = ("never", "once", "twice", "three times", "four times", "five times", "six times", "seven times")
@@ -45,7 +46,7 @@ def _what(asker: Asker) -> Iterator[QA]:
         mine, subject = scene.events_of(index), name(scene, index)
         if len(mine) == 1:
             yield _said(f"What does {subject} do?", f"it {predicate(scene, mine[0], index)}", "what")
-        for event, following in zip(mine, mine[1:], strict=False):
+        for event, following in pairwise(mine):
             if event in asker.unique:
                 question = f"What does {subject} do after it {predicate(scene, event, index)}?"
                 yield _said(question, f"it {predicate(scene, following, index)}", "what_next")
@@ -53,15 +54,16 @@ def _what(asker: Asker) -> Iterator[QA]:
 
 def _how_many(asker: Asker) -> Iterator[QA]:
     scene = asker.scene
-    yield _said(
-        "How many things are there in the whole video?", NUMBERS[len(scene.things)], "how_many_things"
-    )
+    number = NUMBERS[len(scene.things)]
+    yield _said("How many things are there in the whole video?", number, "how_many_things")
     for index in range(len(scene.things)):
         mine = scene.events_of(index)
-        kind = asker.pick(("spins", "jumps", "flashes", "leaves", "appears"))
+        kind = asker.pick(("appears", "grows", "shrinks", "leaves"))
         count = sum(event.kind == kind for event in mine)
         question = f"How many times does {name(scene, index)} {VERBS[kind][1]}?"
         yield _said(question, TIMES[count], "how_many_times")
+        kind = asker.pick(("spins", "jumps", "flashes", "leaves", "appears"))
+        count = sum(event.kind == kind for event in mine)
         yield _said(f"Does {name(scene, index)} {VERBS[kind][1]}?", "yes" if count else "no", "does")
 
 
@@ -72,23 +74,20 @@ def image_questions(asker: Asker) -> Iterator[QA]:
     for drawn in asker.rng.uniform(0.0, scene.duration, 40):
         index = int(float(drawn) * scene.rate)
         shown = round(float(index / scene.rate), 4)
-        if index < scene.num_frames and not any(
-            e.span.start - 0.05 <= shown <= e.span.end + 0.05 for e in scene.events
-        ):
+        busy = any(e.span.start - 0.05 <= shown <= e.span.end + 0.05 for e in scene.events)
+        if index < scene.num_frames and not busy:
             seconds = shown
             break
     states = scene_state(scene, seconds)
-    pairs = [
-        (thing, state.size) for thing, state in zip(scene.things, states, strict=True) if state.visible > 0
-    ]
-    found = list(_still(asker, [thing for thing, _ in pairs], pairs))
+    everything = zip(scene.things, states, strict=True)
+    found = list(_still(asker, [(thing, state.size) for thing, state in everything if state.visible > 0]))
     for question, answer, kind in sorted(found[i] for i in asker.rng.permutation(len(found))[:5]):
         yield QA("imgqa", question, answer, (), kind, seconds)
 
 
-def _still(
-    asker: Asker, things: Sequence[Thing], sized: Sequence[tuple[Thing, float]]
-) -> Iterator[tuple[str, str, str]]:
+def _still(asker: Asker, sized: Sequence[tuple[Thing, float]]) -> Iterator[tuple[str, str, str]]:
+    """Questions, answers and kinds about things and their sizes as they are shown."""
+    things = [thing for thing, _ in sized]
     are = "is" if len(things) == 1 else "are"
     yield "How many things are there?", f"There {are} {NUMBERS[len(things)]}.", "count"
     for thing, size in sized:
@@ -106,8 +105,5 @@ def _still(
     ):
         noun = f"{word} thing" if word in COLOURS else word
         yield f"Is there a {noun}?", "Yes." if count else "No.", "exists"
-        yield (
-            f"How many {noun}s are there?",
-            f"There {'is' if count == 1 else 'are'} {NUMBERS[count]}.",
-            "count_some",
-        )
+        number = f"There {'is' if count == 1 else 'are'} {NUMBERS[count]}."
+        yield f"How many {noun}s are there?", number, "count_some"

@@ -22,8 +22,8 @@ LONGEST_SHARE = 0.4
 class QA:
     """A question and its right answer.
 
-    `answer` holds times as `<seconds>`; `spans` are those times (none for vidqa and imgqa); `kind` says how the
-    question was made; `seconds` is the moment of the still frame that an imgqa question is about.
+    `answer` holds times as `<seconds>`; `spans` are those times (none for vidqa and imgqa); `kind` says how
+    the question was made; `seconds` is the moment of the still frame that an imgqa question is about.
     """
 
     task: TaskName
@@ -54,10 +54,9 @@ class Asker:
     def sole(self, kind: str) -> SceneEvent | None:
         """The one event of a kind in the scene, where there is just one and no other could be called so."""
         found = [event for event in self.scene.events if event.kind == kind]
-        rivals = [
-            o for o in self.scene.events if o.kind != kind and (o.kind in TRAVELLING or o.style == "slide")
-        ]
-        return found[0] if len(found) == 1 and not (kind == "moves" and rivals) else None
+        others = (event for event in self.scene.events if event.kind != kind)
+        rivals = kind == "moves" and any(o.kind in TRAVELLING or o.style == "slide" for o in others)
+        return found[0] if len(found) == 1 and not rivals else None
 
     def pick(self, options: Sequence[str]) -> str:
         """One of several paraphrases."""
@@ -69,10 +68,7 @@ class Asker:
         return (found[i] for i in kept)
 
     def rtl(self, kind: str, question: str, span: Span, why: str) -> list[QA]:
-        """A reasoning question with its explanation; none if its span is too short or long to be asked for."""
-        share = span.duration / self.scene.duration
-        return (
-            [QA("rtl", question, stamped([span], why), (span,), kind)]
-            if 0.03 <= share <= LONGEST_SHARE
-            else []
-        )
+        """A reasoning question with its explanation; none if its span is too short or too long."""
+        if not 0.03 <= span.duration / self.scene.duration <= LONGEST_SHARE:
+            return []
+        return [QA("rtl", question, stamped([span], why), (span,), kind)]

@@ -42,6 +42,11 @@ OTHER_VERBS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Other ways to ask for a kind, as they follow "does it"."""
 
+GERUNDS: Mapping[str, str] = MappingProxyType(
+    {"spins": "spinning", "jumps": "jumping", "flashes": "flashing"}
+)
+"""Kinds that go round and round, so that their second time could be taken for the second turn."""
+
 TRAVELLING = ("moves", "jumps", "collides", "leaves", "orbits")
 """Kinds of which a person could also say that the thing moves."""
 
@@ -89,7 +94,7 @@ def asked(scene: Scene, event: SceneEvent, verb: str | None = None) -> str:
 
 
 def predicate(scene: Scene, event: SceneEvent, thing: int) -> str:
-    """What one thing does in an event: "collides with the red circle"; of a pair's event, said from its side."""
+    """What one thing does in an event, a pair's event said from its side: "collides with the red circle"."""
     if event.kind not in PAIR_KINDS:
         return VERBS[event.kind][0]
     other = next(index for index in event.things if index != thing)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from litakit.data.synthetic.asking import QA, Asker
-from litakit.data.synthetic.language import CORNERS, VERBS, asked, clause, name, predicate, raised, sentence
+from litakit.data.synthetic.language import (
+    CORNERS,
+    GERUNDS,
+    VERBS,
+    asked,
+    clause,
+    name,
+    predicate,
+    raised,
+    sentence,
+)
 from litakit.data.synthetic.scene import PAIR_KINDS, SceneEvent
 from litakit.spans import Span
 
@@ -41,11 +51,8 @@ def reasoning_questions(asker: Asker) -> Iterator[QA]:
 def _neighbours(asker: Asker) -> Iterator[QA]:
     scene = asker.scene
     for event in asker.unique:
-        follower, leader, companion = (
-            next_event(asker, event),
-            previous_event(asker, event),
-            _during(asker, event),
-        )
+        follower, leader = next_event(asker, event), previous_event(asker, event)
+        companion = _during(asker, event)
         said = clause(scene, event)
         if follower is not None:
             why = f"{raised(clause(scene, follower))} right after {said}."
@@ -103,7 +110,8 @@ def _repeats(asker: Asker) -> Iterator[QA]:
         count = sum(o.key == event.key and o.span.start <= event.span.start for o in scene.events)
         if asker.alike(event) > 1 and asker.plain(event) and count <= 2:
             ordinal = ("first", "second")[count - 1]
-            question = f"When does {asked(scene, event)} for the {ordinal} time?"
+            verb = f"keep {GERUNDS[event.kind]}" if event.kind in GERUNDS else None
+            question = f"When does {asked(scene, event, verb)} for the {ordinal} time?"
             why = f"It is the {ordinal} time that {clause(scene, event)}."
             yield from asker.rtl(f"{ordinal}_time", question, event.span, why)
 
@@ -115,12 +123,11 @@ def _extremes(asker: Asker) -> Iterator[QA]:
         for word, event in (("longest", longest(mine)), ("shortest", shortest(mine))):
             if event is not None:
                 question = f"When does {name(scene, index)} do something for the {word} time?"
-                why = f"Of all that {name(scene, index)} does, it {predicate(scene, event, index)} for the {word} time."
+                does = predicate(scene, event, index)
+                why = f"Of all that {name(scene, index)} does, it {does} for the {word} time."
                 yield from asker.rtl(f"{word}_of_thing", question, event.span, why)
-    for word, event, asks in (
-        ("longest", longest(scene.events), LONGEST),
-        ("shortest", shortest(scene.events), SHORTEST),
-    ):
+    extremes = (("longest", longest(scene.events), LONGEST), ("shortest", shortest(scene.events), SHORTEST))
+    for word, event, asks in extremes:
         if event is not None:
             why = f"{raised(clause(scene, event))} for the {word} time."
             yield from asker.rtl(f"{word}_of_all", asker.pick(asks), event.span, why)
@@ -165,21 +172,19 @@ def _causes(asker: Asker) -> Iterator[QA]:
             continue
         before = [o for o in scene.events_of(event.thing) if o.span.end <= event.span.start]
         cause = before[-1] if before else None
-        if (
-            cause is None
-            or cause.kind != "collides"
-            or event.span.start - cause.span.end > 0.05 * scene.duration
-        ):
+        if cause is None or cause.kind != "collides":
             continue
-        if any(
-            o.span.start <= event.span.start and o.span.end >= cause.span.end
-            for o in scene.events
-            if o not in (cause, event)
-        ):
+        since, until = cause.span.end, event.span.start
+        others = (o for o in scene.events if o is not cause and o is not event)
+        if until - since > 0.05 * scene.duration or any(_touches(o, since, until) for o in others):
             continue
         leaver = name(scene, event.thing)
         why = f"{raised(clause(scene, cause))} right before {leaver} leaves."
         yield from asker.rtl("cause", asker.pick(CAUSE).format(leaver), cause.span, why)
+
+
+def _touches(event: SceneEvent, start: float, end: float) -> bool:
+    return event.span.start <= end and start <= event.span.end
 
 
 def _changes(asker: Asker) -> Iterator[QA]:
@@ -198,9 +203,8 @@ def _described(asker: Asker) -> Iterator[QA]:
         does = asked(asker.scene, event).removeprefix(name(asker.scene, event.thing))
         if sum(other.shape == thing.shape for other in things) == 1:
             why = f"{raised(name(asker.scene, event.thing))} is the thing {CORNERS[thing.shape]}."
-            yield from asker.rtl(
-                "corners", f"When does the thing {CORNERS[thing.shape]}{does}?", event.span, why
-            )
+            question = f"When does the thing {CORNERS[thing.shape]}{does}?"
+            yield from asker.rtl("corners", question, event.span, why)
         if sum(other.colour == thing.colour for other in things) == 1:
             why = f"{raised(name(asker.scene, event.thing))} is the {thing.colour} thing."
             yield from asker.rtl("colour", f"When does the {thing.colour} thing{does}?", event.span, why)
@@ -215,9 +219,8 @@ def _linked(asker: Asker) -> Iterator[QA]:
                 continue
             does = asked(scene, event).removeprefix(name(scene, event.thing))
             why = f"The thing that {VERBS[trait.kind][0]} is {name(scene, event.thing)}."
-            yield from asker.rtl(
-                "linked", f"When does the thing that {VERBS[trait.kind][0]}{does}?", event.span, why
-            )
+            question = f"When does the thing that {VERBS[trait.kind][0]}{does}?"
+            yield from asker.rtl("linked", question, event.span, why)
 
 
 def _something(asker: Asker) -> Iterator[QA]:

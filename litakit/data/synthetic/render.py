@@ -15,6 +15,7 @@ from litakit.data.synthetic.scene import COLOURS, Background, Scene, ThingState,
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+Box = tuple[slice, slice]
 
 MARK = np.array((24, 24, 28), np.float32)
 WHITE = np.array((255, 255, 255), np.float32)
@@ -46,10 +47,9 @@ class Renderer:
         self.width, self.height = size
         self.side_px = min(size)
         self.left_px, self.top_px = (self.width - self.side_px) / 2, (self.height - self.side_px) / 2
-        x = ((np.arange(self.width, dtype=np.float32) + 0.5) - self.left_px) / self.side_px
-        y = ((np.arange(self.height, dtype=np.float32) + 0.5) - self.top_px) / self.side_px
-        self._x, self._y = x, y  # crop units of the pixels' centres
-        self._background = draw_background(scene.background, x, y)
+        self._x: Floats = _centres(self.width, self.left_px, self.side_px)  # (columns,)
+        self._y: Floats = _centres(self.height, self.top_px, self.side_px)  # (rows,)
+        self._background = draw_background(scene.background, self._x, self._y)
         self._colours = [np.array(COLOURS[thing.colour], np.float32) for thing in scene.things]
 
     def frame(self, seconds: float) -> Pixels:
@@ -67,24 +67,26 @@ class Renderer:
                 self._spark(canvas, state.spark)
         return canvas
 
-    def _box(self, x: float, y: float, reach: float) -> tuple[slice, slice] | None:
+    def _box(self, x: float, y: float, reach: float) -> Box | None:
         """Rows and columns of a square around a point, cut at the frame; None outside of it."""
         side, left, top = self.side_px, self.left_px, self.top_px
-        x0, x1 = (
-            max(math.floor((x - reach) * side + left), 0),
-            min(math.ceil((x + reach) * side + left), self.width),
-        )
-        y0, y1 = (
-            max(math.floor((y - reach) * side + top), 0),
-            min(math.ceil((y + reach) * side + top), self.height),
-        )
+        x0, x1 = math.floor((x - reach) * side + left), math.ceil((x + reach) * side + left)
+        y0, y1 = math.floor((y - reach) * side + top), math.ceil((y + reach) * side + top)
+        x0, x1, y0, y1 = max(x0, 0), min(x1, self.width), max(y0, 0), min(y1, self.height)
         return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
+
+    def _offsets(self, box: Box, x: float, y: float) -> tuple[Floats, Floats]:
+        """How far the pixels of a box are from a point, in crop units: (1, columns) and (rows, 1)."""
+        dx: Floats = self._x[box[1]][None, :] - np.float32(x)
+        dy: Floats = self._y[box[0]][:, None] - np.float32(y)
+        return dx, dy
 
     def _coverage(self, distance: Floats) -> Floats:
         """Signed distances in crop units to opacity, smoothed over one pixel."""
-        return np.clip(0.5 - distance * np.float32(self.side_px), 0, 1)
+        opacity: Floats = np.clip(0.5 - distance * np.float32(self.side_px), 0, 1)
+        return opacity
 
-    def _paint(self, canvas: Pixels, box: tuple[slice, slice], colour: Floats, opacity: Floats) -> None:
+    def _paint(self, canvas: Pixels, box: Box, colour: Floats, opacity: Floats) -> None:
         patch = canvas[box].astype(np.float32)
         patch += (colour - patch) * opacity[..., None]
         patch += np.float32(0.5)
@@ -96,10 +98,7 @@ class Renderer:
         if box is None:
             return
         cos, sin = np.float32(math.cos(state.angle)), np.float32(math.sin(state.angle))
-        dx, dy = (
-            self._x[box[1]][None, :] - np.float32(state.x),
-            self._y[box[0]][:, None] - np.float32(state.y),
-        )
+        dx, dy = self._offsets(box, state.x, state.y)
         u, v = dx * cos + dy * sin, dy * cos - dx * sin  # (rows, columns), the thing's own axes
         distance = shape_distance(shape, u, v, radius)
         opacity = self._coverage(distance) * np.float32(state.alpha)
@@ -117,7 +116,7 @@ class Renderer:
         box = self._box(state.x, ground, 0.6 * state.size)
         if box is None:
             return
-        dx, dy = self._x[box[1]][None, :] - np.float32(state.x), self._y[box[0]][:, None] - np.float32(ground)
+        dx, dy = self._offsets(box, state.x, ground)
         distance = np.sqrt(dx * dx + (dy * np.float32(3.5)) ** 2) - np.float32(0.5 * state.size)
         self._paint(canvas, box, MARK, self._coverage(distance / np.float32(2)) * np.float32(0.75))
 
@@ -125,10 +124,7 @@ class Renderer:
         box = self._box(*point, 0.09)
         if box is None:
             return
-        dx, dy = (
-            self._x[box[1]][None, :] - np.float32(point[0]),
-            self._y[box[0]][:, None] - np.float32(point[1]),
-        )
+        dx, dy = self._offsets(box, *point)
         self._paint(canvas, box, WHITE, self._coverage(_star(dx, dy, 0.085)))
 
 
@@ -146,7 +142,7 @@ def render_frame(scene: Scene, seconds: float, size: tuple[int, int] | None = No
 
 
 def draw_background(background: Background, x: Floats, y: Floats) -> Pixels:
-    """The background over the grid of `x` (columns) and `y` (rows), both in crop units: uint8 (rows, columns, 3)."""
+    """The background over columns `x` and rows `y`, both in crop units: uint8 (rows, columns, 3)."""
     first, second = (np.array(colour, np.float32) for colour in background.colours)
     n = background.numbers
     grid_x, grid_y = x[None, :], y[:, None]
@@ -159,9 +155,8 @@ def draw_background(background: Background, x: Floats, y: Floats) -> Pixels:
     elif background.kind == "stripes":
         share = np.clip(0.5 + 4 * np.sin(2 * math.pi * along * (2 + 4 * n[1])), 0, 1)
     elif background.kind == "checker":
-        waves = np.sin(math.pi * (grid_x + n[1]) * (3 + 3 * n[2])) * np.sin(
-            math.pi * (grid_y + n[3]) * (3 + 3 * n[2])
-        )
+        pace = math.pi * (3 + 3 * n[2])
+        waves = np.sin(pace * (grid_x + n[1])) * np.sin(pace * (grid_y + n[3]))
         share = np.clip(0.5 + 8 * waves, 0, 1)
     else:
         share = np.full((len(y), len(x)), 0.5, np.float32)
@@ -186,6 +181,11 @@ def shape_distance(shape: str, u: Floats, v: Floats, radius: float) -> Floats:
     return _star(u, v, 1.12 * radius)
 
 
+def _centres(pixels: int, offset_px: float, side_px: int) -> Floats:
+    """Where the centres of a row of pixels lie, in crop units."""
+    return ((np.arange(pixels) + 0.5 - offset_px) / side_px).astype(np.float32)
+
+
 def _star(u: Floats, v: Floats, radius: float) -> Floats:
     """Signed distance to a star of five points, one of them up; `radius` reaches the points."""
     fifth = 2 * math.pi / 5
@@ -196,4 +196,5 @@ def _star(u: Floats, v: Floats, radius: float) -> Floats:
     inner = 0.48 * radius
     edge_x, edge_y = inner * math.cos(fifth / 2) - radius, inner * math.sin(fifth / 2)
     norm = math.hypot(edge_x, edge_y)
-    return (along - np.float32(radius)) * np.float32(edge_y / norm) - across * np.float32(edge_x / norm)
+    distance = (along - np.float32(radius)) * np.float32(edge_y / norm) - across * np.float32(edge_x / norm)
+    return distance.astype(np.float32, copy=False)

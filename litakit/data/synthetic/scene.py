@@ -32,7 +32,7 @@ HELD_OUT_KINDS = ("orbits",)
 ALL_KINDS = TRAINING_KINDS + HELD_OUT_KINDS
 PAIR_KINDS = ("collides", "orbits")
 
-TRAIN_SEEDS = range(0, 900_000)
+TRAIN_SEEDS = range(900_000)
 """Seeds a model may be trained on."""
 EVAL_SEEDS = range(900_000, 1_000_000)
 """Seeds kept for measuring; nothing is ever trained on them. The sample video comes from here too."""

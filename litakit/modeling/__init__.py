@@ -1,0 +1,25 @@
+"""Models: configuration, model, processor, tokenizer, checkpoints (floor 2).
+
+Importing this package makes the Auto classes of transformers know litakit's folders: ``AutoConfig``,
+``AutoModelForImageTextToText``, ``AutoTokenizer`` and ``AutoProcessor``.
+"""
+
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from litakit.modeling.attention import choose_attention
+from litakit.modeling.configuration import LitaConfig
+from litakit.modeling.model import LitaForConditionalGeneration
+from litakit.modeling.visual_tokens import LAYOUTS, Layout, count_visual_tokens, pool_visual_tokens
+
+AutoConfig.register(LitaConfig.model_type, LitaConfig, exist_ok=True)
+AutoModelForImageTextToText.register(LitaConfig, LitaForConditionalGeneration, exist_ok=True)
+
+__all__ = [
+    "LAYOUTS",
+    "Layout",
+    "LitaConfig",
+    "LitaForConditionalGeneration",
+    "choose_attention",
+    "count_visual_tokens",
+    "pool_visual_tokens",
+]

@@ -20,10 +20,12 @@ from litakit.data.synthetic.scene import (
     ThingState,
     scene_state,
 )
+from litakit.data.synthetic.writer import ENCODERS, sample_video, video_id, write_dataset, write_video
 
 __all__ = [
     "ALL_KINDS",
     "COLOURS",
+    "ENCODERS",
     "EVAL_SEEDS",
     "HELD_OUT_KINDS",
     "QA",
@@ -41,5 +43,9 @@ __all__ = [
     "questions",
     "quotable",
     "render_frame",
+    "sample_video",
     "scene_state",
+    "video_id",
+    "write_dataset",
+    "write_video",
 ]

@@ -39,11 +39,14 @@ ENCODERS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
         "h264": ("libx264", {"preset": "veryfast", "crf": "20"}),
         "hevc": ("libx265", {"preset": "veryfast", "crf": "22", "x265-params": "log-level=none:pools=1"}),
         "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "crf": "28", "b": "0"}),
-        "av1": ("libaom-av1", {"usage": "realtime", "cpu-used": "8", "crf": "32", "b": "0"}),
+        "av1": ("libsvtav1", {"preset": "11", "crf": "30"}),
         "mpeg4": ("mpeg4", {"qscale": "3"}),
     }
 )
-"""Codecs a video can be written in: PyAV's encoder, and its options."""
+"""Codecs a video can be written in: PyAV's encoder, and its options.
+
+The AV1 encoder speaks about itself on stderr; `SVT_LOG=1` in the environment quiets it.
+"""
 
 SAMPLE_SEED = 900_007
 """The seed of the sample video: a pretty one that nothing is trained on."""

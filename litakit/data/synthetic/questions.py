@@ -35,6 +35,8 @@ ASKS = (
     "When exactly does {}?",
     "From when to when does {}?",
 )
+ENTRANCES = ("appears", "leaves")
+"""Kinds for which "from when to when" could mean how long the thing stays (in, or away)."""
 
 
 def questions(scene: Scene, variant: int = 0) -> list[QA]:
@@ -74,11 +76,12 @@ def _localize(asker: Asker) -> Iterator[QA]:
 def _direct(asker: Asker, event: SceneEvent) -> str:
     """A question as a person would ask it, every other one in other words than the caption's."""
     verb = VERBS[event.kind][1]
+    asks = ASKS[:-1] if event.kind in ENTRANCES else ASKS
     if asker.rng.random() < 0.4:
         verb = asker.pick((verb, *OTHER_VERBS.get(event.kind, ())))
     if event.other is not None and event.kind == "collides":
         first, second = (event.thing, event.other) if asker.rng.random() < 0.5 else (event.other, event.thing)
         if asker.rng.random() < 0.3:
             return f"When do {name(asker.scene, first)} and {name(asker.scene, second)} collide?"
-        return asker.pick(ASKS).format(f"{name(asker.scene, first)} {verb} {name(asker.scene, second)}")
-    return asker.pick(ASKS).format(asked(asker.scene, event, verb))
+        return asker.pick(asks).format(f"{name(asker.scene, first)} {verb} {name(asker.scene, second)}")
+    return asker.pick(asks).format(asked(asker.scene, event, verb))

@@ -1,7 +1,7 @@
 """Seconds to time tokens and back, text with tokens to text with spans: the only place that does either.
 
-Text of our own carries times as timestamps, `<12.5>`. A `TimeCodec` turns them into what a language model reads
-and writes, and back: `TimeTokenizer` into tokens of their own, `<t10>` (arXiv 2403.19046, section 3),
+Text of our own carries times as timestamps, `<12.5>`. A `TimeCodec` turns them into what a language model
+reads and writes, and back: `TimeTokenizer` into tokens of their own, `<t10>` (arXiv 2403.19046, section 3),
 `SecondsText` into plain words, `12.5 s`.
 """
 
@@ -90,8 +90,8 @@ class TimeCodec(Protocol):
     ) -> ParsedAnswer:
         """Return the span and the words of an answer that has times of this codec, timestamps, or both.
 
-        Times are read as they are displayed, rounded to 0.01 s, as the published evaluator does; one that ends
-        the answer counts too. Arguments and errors are those of `litakit.timestamps.parse_timestamps`.
+        Times are read as they are displayed, rounded to 0.01 s, as the published evaluator does; one that
+        ends the answer counts too. Arguments and errors are those of `litakit.timestamps.parse_timestamps`.
         """
         return parse_timestamps(
             self.display(text, duration, style="published"),
@@ -167,8 +167,8 @@ class TimeTokenizer(TimeCodec):
         Args:
             seconds: since the first frame.
             duration: of the video, positive seconds.
-            out_of_range: for a time outside [0, duration]: "clamp" takes the nearest edge, "keep" counts on past
-                the grid (as published; such an index has no token), "refuse" raises.
+            out_of_range: for a time outside [0, duration]: "clamp" takes the nearest edge, "keep" counts on
+                past the grid (as published; such an index has no token), "refuse" raises.
 
         Raises:
             ValueError: the duration is not positive, the time is not a number, or it is out of range and

@@ -1,7 +1,7 @@
 """Timestamps in text, `<12.5>`, and the one parser of answers that hold them.
 
-A timestamp is digits with or without a decimal point in angle brackets: no sign, blank, exponent or unit. It is
-how annotations write times, and what every time codec turns a model's own writing into.
+A timestamp is digits with or without a decimal point in angle brackets: no sign, blank, exponent or unit. It
+is how annotations write times, and what every time codec turns a model's own writing into.
 """
 
 import re
@@ -13,6 +13,9 @@ from litakit.spans import Event, Span, check_duration
 
 Policy = Literal["miss", "whole_video", "refuse"]
 """What an answer without a span means: no span, the whole video (as published), or an error."""
+
+ROUNDING_SECONDS = 0.05
+"""How far behind the end a time may lie because it was written with one digit; that is no fault."""
 
 TIMESTAMP = re.compile(r"<(\d+\.?\d*|\.\d+)>")
 
@@ -61,8 +64,8 @@ def parse_timestamps(
             published evaluator does, "refuse" raises. In the first two `parsed` is False.
         reversed_times: a second time before the first: "order" swaps them, as published; "unparsed" leaves it
             to the policy.
-        out_of_range: a time behind the end: "clamp" moves it to the end, as published; "unparsed" leaves it to
-            the policy.
+        out_of_range: a time behind the end: "clamp" moves it to the end, as published; "unparsed" leaves it
+            to the policy.
 
     Raises:
         ValueError: the duration is not positive, or the answer has no span and the policy is "refuse".
@@ -79,7 +82,8 @@ def parse_timestamps(
     if len(times) < 2:
         return _unparsed(text, duration, policy, f"expected two times, found {len(times)}")
     first, second = times[:2]
-    notes = [f"{time} s is behind the end at {duration} s" for time in (first, second) if time > duration]
+    late = [time for time in (first, second) if time > duration + ROUNDING_SECONDS]
+    notes = [f"{time} s is behind the end at {duration} s" for time in late]
     if notes and out_of_range == "unparsed":
         return _unparsed(text, duration, policy, "; ".join(notes))
     notes = [f"{note}: clamped" for note in notes]

@@ -1,0 +1,98 @@
+"""The package's doors: light to import, and each leads somewhere."""
+
+import subprocess
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import entry_points, version
+
+import pytest
+
+import litakit
+from litakit.assets import bundled_model
+
+HEAVY = (
+    "torch",
+    "transformers",
+    "pandas",
+    "numpy",
+    "PIL",
+    "av",
+    "matplotlib",
+    "typer",
+    "pydantic",
+    "litakit.video",
+)
+
+
+def test_import_is_light_and_fast():
+    code = (
+        "import sys, time; began = time.perf_counter(); import litakit; "
+        "print(time.perf_counter() - began, *sys.modules)"
+    )
+    # Other work on the machine can slow one run down; the best of five is the import's own cost.
+    seconds = []
+    for _ in range(5):
+        took, *modules = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert not {*HEAVY} & {*modules}
+        seconds.append(float(took))
+    assert min(seconds) < 0.3
+
+
+def test_floor_0_needs_no_library():
+    code = "import sys, litakit.time_tokens, litakit.messages, litakit.files; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {*HEAVY} & {*modules}
+
+
+@pytest.mark.parametrize("name", [name for name in litakit.__all__ if name != "__version__"])
+def test_every_door_opens(name):
+    thing = getattr(litakit, name)
+    assert thing is getattr(import_module(thing.__module__), name)
+    assert thing.__module__.startswith("litakit.")
+    assert name in dir(litakit)
+
+
+def test_a_door_that_is_not_there_says_which_are():
+    with pytest.raises(
+        AttributeError, match=r"^module 'litakit' has no attribute 'laod'; it has Answer, .*load"
+    ):
+        litakit.laod  # noqa: B018
+
+
+def test_the_version_is_the_installed_one():
+    assert litakit.__version__ == version("litakit")
+
+
+def test_the_command_is_installed():
+    (command,) = [point for point in entry_points(group="console_scripts") if point.name == "litakit"]
+    assert command.value == "litakit.cli:app"
+
+
+def test_help_is_quick():
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        help_text = subprocess.run(
+            [sys.executable, "-c", "from litakit.cli import app; app()", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        seconds.append(time.perf_counter() - began)
+        assert "ask" in help_text
+    assert min(seconds) < 1.0
+
+
+def test_the_bundled_model_is_in_the_package():
+    assert (bundled_model("tiny") / "config.json").is_file()
+    with pytest.raises(ValueError) as error:
+        bundled_model("huge")
+    assert (
+        str(error.value)
+        == "expected a bundled model out of ('tiny',), got 'huge'; give a folder for any other"
+    )

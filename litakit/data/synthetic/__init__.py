@@ -3,7 +3,7 @@
 from litakit.data.synthetic.asking import QA
 from litakit.data.synthetic.events import make_scene
 from litakit.data.synthetic.language import captions
-from litakit.data.synthetic.questions import questions, quotable
+from litakit.data.synthetic.questions import questions, quotable, sample_questions
 from litakit.data.synthetic.render import Renderer, render_frame
 from litakit.data.synthetic.scene import (
     ALL_KINDS,
@@ -20,7 +20,14 @@ from litakit.data.synthetic.scene import (
     ThingState,
     scene_state,
 )
-from litakit.data.synthetic.writer import ENCODERS, sample_video, video_id, write_dataset, write_video
+from litakit.data.synthetic.writer import (
+    ENCODERS,
+    SAMPLE_SEED,
+    sample_video,
+    video_id,
+    write_dataset,
+    write_video,
+)
 
 __all__ = [
     "ALL_KINDS",
@@ -29,6 +36,7 @@ __all__ = [
     "EVAL_SEEDS",
     "HELD_OUT_KINDS",
     "QA",
+    "SAMPLE_SEED",
     "SHAPES",
     "TRAINING_KINDS",
     "TRAIN_SEEDS",
@@ -43,6 +51,7 @@ __all__ = [
     "questions",
     "quotable",
     "render_frame",
+    "sample_questions",
     "sample_video",
     "scene_state",
     "video_id",

@@ -54,6 +54,20 @@ def questions(scene: Scene, variant: int = 0) -> list[QA]:
     return [qa for make in makers for qa in make(asker)]
 
 
+def sample_questions(scene: Scene) -> list[QA]:
+    """Three questions that show what can be asked: two that name their event, one that needs inference.
+
+    Example:
+        >>> from litakit.data.synthetic import make_scene
+        >>> [qa.task for qa in sample_questions(make_scene(7))]
+        ['event_loc', 'event_loc', 'rtl']
+    """
+    asked = questions(scene)
+    direct = [qa for qa in asked if qa.kind == "direct"]
+    inferred = [qa for qa in asked if qa.task == "rtl"]
+    return [*direct[:2], *inferred[:1]]
+
+
 def quotable(scene: Scene) -> tuple[SceneEvent, ...]:
     """The events that their captions name without a doubt: what event localization may ask for."""
     return Asker(scene, np.random.default_rng(0)).unique

@@ -51,7 +51,7 @@ def reasoning_questions(asker: Asker) -> Iterator[QA]:
 def _neighbours(asker: Asker) -> Iterator[QA]:
     scene = asker.scene
     for event in asker.unique:
-        follower, leader = next_event(asker, event), previous_event(asker, event)
+        follower, leader = _event_after(asker, event), _event_before(asker, event)
         companion = _during(asker, event)
         said = clause(scene, event)
         if follower is not None:
@@ -65,7 +65,7 @@ def _neighbours(asker: Asker) -> Iterator[QA]:
             yield from asker.rtl("while", asker.pick(WHILE).format(said), companion.span, why)
 
 
-def next_event(asker: Asker, event: SceneEvent) -> SceneEvent | None:
+def _event_after(asker: Asker, event: SceneEvent) -> SceneEvent | None:
     """The event that starts next after another has ended; None where that is not clear."""
     end, others = event.span.end, [other for other in asker.scene.events if other is not event]
     if any(other.span.start <= end <= other.span.end for other in others):
@@ -77,7 +77,7 @@ def next_event(asker: Asker, event: SceneEvent) -> SceneEvent | None:
     return later[0]
 
 
-def previous_event(asker: Asker, event: SceneEvent) -> SceneEvent | None:
+def _event_before(asker: Asker, event: SceneEvent) -> SceneEvent | None:
     """The event that has ended last before another starts; None where that is not clear."""
     start, others = event.span.start, [other for other in asker.scene.events if other is not event]
     if any(other.span.start <= start <= other.span.end for other in others):

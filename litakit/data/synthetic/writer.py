@@ -171,6 +171,7 @@ class _Tables:
         self.reasoning_list: list[dict[str, Any]] = []
 
     def add(self, scene: Scene, asked: Sequence[QA]) -> None:
+        """Note what one scene's video is annotated with."""
         vid, duration = video_id(scene), round(scene.duration, 6)
         key = f"v_{vid}"
         told = captions(scene)
@@ -196,6 +197,7 @@ class _Tables:
         )
 
     def files(self) -> Iterator[tuple[str, Any]]:
+        """Names of the annotation files, and what goes into each."""
         yield "dvc.json", self.dense
         yield "event_loc.json", self.single
         yield "vidqa.json", self.videos

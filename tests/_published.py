@@ -1,4 +1,4 @@
-"""The golden checkpoint as our model, its weights mapped by hand: independent of litakit.modeling.checkpoints."""
+"""The golden checkpoint as our model, its weights mapped by hand, not by litakit.modeling.checkpoints."""
 
 import json
 from typing import Any
@@ -24,11 +24,27 @@ def golden_config(**changes: Any) -> LitaConfig:
     """Configuration of the golden model, the video's row appended."""
     published = json.loads((CHECKPOINT / "config.json").read_text(encoding="utf-8"))
     vision = json.loads((VISION / "config.json").read_text(encoding="utf-8"))
-    text_names = ["hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps"]
+    text_names = [
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "rms_norm_eps",
+    ]
     text = LlamaConfig(
-        vocab_size=1001, pad_token_id=0, bos_token_id=1, eos_token_id=2, **{name: published[name] for name in text_names}
+        vocab_size=1001,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        **{name: published[name] for name in text_names},
     )
-    vision_names = ["hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "patch_size"]
+    vision_names = [
+        "hidden_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "num_hidden_layers",
+        "patch_size",
+    ]
     vision_config = CLIPVisionConfig(
         hidden_act="quick_gelu", image_size=224, **{name: vision[name] for name in vision_names}
     )
@@ -41,7 +57,7 @@ def golden_model(**changes: Any) -> LitaForConditionalGeneration:
     raw = torch.load(CHECKPOINT / "pytorch_model.bin", weights_only=True)
     state = model.state_dict()
     for key, value in raw.items():
-        if key.endswith("rotary_emb.inv_freq") or key.endswith("position_ids"):
+        if key.endswith(("rotary_emb.inv_freq", "position_ids")):
             continue
         target = state[_our_name(key, state)]
         if key in ("model.embed_tokens.weight", "lm_head.weight"):
@@ -56,7 +72,9 @@ def _our_name(key: str, state: dict[str, Tensor]) -> str:
         return key.replace("model.mm_projector.", "projector.")
     if key.startswith("model.vision_tower.vision_tower."):
         name = key.removeprefix("model.vision_tower.vision_tower.")
-        return f"vision_tower.{name if f'vision_tower.{name}' in state else name.removeprefix('vision_model.')}"
+        return (
+            f"vision_tower.{name if f'vision_tower.{name}' in state else name.removeprefix('vision_model.')}"
+        )
     return f"language_model.{key}"
 
 

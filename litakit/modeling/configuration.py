@@ -14,8 +14,8 @@ class LitaConfig(PreTrainedConfig):
         vision_config: configuration of a CLIP-style vision tower (CLIP, SigLIP), as object or dict.
         text_config: configuration of a causal language model, as object or dict. Its vocabulary holds the
             language model's own pieces, then the time tokens, then one row for the places of the video.
-        projector: "linear" (features are pooled, then projected) or "mlp" (two layers; every patch is projected,
-            then the tokens are pooled, because the two orders differ there).
+        projector: "linear" (features are pooled, then projected) or "mlp" (two layers; every patch is
+            projected, then the tokens are pooled, because the two orders differ there).
         projector_hidden_act: activation between the two layers of the "mlp" projector.
         visual_layout: which visual tokens are made (see :mod:`litakit.modeling.visual_tokens`).
         slow_pool: side of the slow tokens' pooling window, p; p * p frames are shown.
@@ -37,16 +37,16 @@ class LitaConfig(PreTrainedConfig):
     model_type: ClassVar[str] = "litakit"
     sub_configs: ClassVar[dict[str, Any]] = {"vision_config": AutoConfig, "text_config": AutoConfig}
 
-    vision_config: dict[str, Any] | PreTrainedConfig | None = None
-    text_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: Any = None
+    text_config: Any = None
     projector: Literal["linear", "mlp"] = "linear"
     projector_hidden_act: str = "gelu"
     visual_layout: Layout = "temporal_spatial_pool"
     slow_pool: int = 2
     num_frames: int = 100
     num_time_tokens: int = 100
-    time_token_ids: list[int] | None = None
-    video_token_id: int | None = None
+    time_token_ids: Any = None
+    video_token_id: Any = None
     vision_feature_layer: int = -2
     vision_feature_select: Literal["patch", "cls_patch"] = "patch"
     input_type: Literal["video", "image"] = "video"
@@ -73,7 +73,9 @@ class LitaConfig(PreTrainedConfig):
     def _check(self, vocab_size: int) -> None:
         ids = self.time_token_ids or []
         if len(ids) != self.num_time_tokens:
-            raise ValueError(f"expected {self.num_time_tokens} time_token_ids (num_time_tokens), got {len(ids)}")
+            raise ValueError(
+                f"expected {self.num_time_tokens} time_token_ids (num_time_tokens), got {len(ids)}"
+            )
         outside = [token for token in [*ids, self.video_token_id] if not 0 <= token < vocab_size]
         if outside:
             raise ValueError(
@@ -81,7 +83,9 @@ class LitaConfig(PreTrainedConfig):
                 f"(text_config.vocab_size), got {outside[:3]}"
             )
         if self.video_token_id in ids:
-            raise ValueError(f"video_token_id {self.video_token_id} is also one of time_token_ids: give it its own row")
+            raise ValueError(
+                f"video_token_id {self.video_token_id} is also one of time_token_ids: give it its own row"
+            )
         if self.time_codec == "tokens" and self.num_time_tokens < 2:
             raise ValueError(f"time_codec 'tokens' needs at least 2 time tokens, got {self.num_time_tokens}")
 
@@ -102,7 +106,9 @@ class LitaConfig(PreTrainedConfig):
         num_cls_tokens = 1 if self.vision_feature_select == "cls_patch" else 0
         if self.input_type == "image":
             return num_frames * (self.vision_grid[0] * self.vision_grid[1] + num_cls_tokens)
-        return count_visual_tokens(self.visual_layout, num_frames, self.vision_grid, self.slow_pool, num_cls_tokens)
+        return count_visual_tokens(
+            self.visual_layout, num_frames, self.vision_grid, self.slow_pool, num_cls_tokens
+        )
 
     @property
     def feature_width(self) -> int:

@@ -13,8 +13,8 @@ def next_token_loss(logits: Tensor, labels: Tensor, num_items: int | Tensor | No
     Args:
         logits: (B, L, V).
         labels: (B, L), token ids, :data:`IGNORED` where there is nothing to learn.
-        num_items: what the summed loss is divided by (with gradient accumulation: supervised tokens of all its
-            batches); by default the supervised tokens at hand. With none at hand the loss is 0, not NaN.
+        num_items: what the summed loss is divided by (with gradient accumulation: supervised tokens of all
+            its batches); by default the supervised tokens at hand. With none at hand the loss is 0, not NaN.
 
     Returns:
         A scalar.
@@ -28,7 +28,8 @@ def next_token_loss(logits: Tensor, labels: Tensor, num_items: int | Tensor | No
     """
     if logits.shape[:2] != labels.shape:
         raise ValueError(
-            f"labels must have the logits' batch and length {tuple(logits.shape[:2])}, got {tuple(labels.shape)}"
+            f"labels must have the logits' batch and length {tuple(logits.shape[:2])}, "
+            f"got {tuple(labels.shape)}"
         )
     targets = labels[:, 1:].to(logits.device).flatten()
     predicted = logits[:, :-1].flatten(0, 1).float()

@@ -1,8 +1,8 @@
 """LitaForConditionalGeneration: a vision tower, a projector and a causal language model that reads video.
 
-The language model's sequence holds, for every video, as many places as the video has visual tokens, each filled
-with ``config.video_token_id``; their embeddings are replaced by the visual tokens. That id is never generated: its
-logit is the smallest number of its type.
+The language model's sequence holds, for every video, as many places as the video has visual tokens, each
+filled with ``config.video_token_id``; their embeddings are replaced by the visual tokens. That id is never
+generated: its logit is the smallest number of its type.
 """
 
 import logging
@@ -34,13 +34,13 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     config_class = LitaConfig
     main_input_name = "input_ids"
-    input_modalities = ("video", "text")
+    input_modalities = ["video", "text"]  # noqa: RUF012
     supports_gradient_checkpointing = True
     _supports_flash_attn = True
     _supports_sdpa = True
     _supports_flex_attn = True
     _supports_attention_backend = True
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
 
     def __init__(self, config: LitaConfig) -> None:
         super().__init__(config)
@@ -50,8 +50,10 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_parts(cls, llm: str | Path, vision: str | Path, projector: str | Path | None = None, **kwargs: Any) -> Self:
-        """Build an untrained LITA from a language model's folder, a vision tower's folder and a projector file.
+    def from_parts(
+        cls, llm: str | Path, vision: str | Path, projector: str | Path | None = None, **kwargs: Any
+    ) -> Self:
+        """Build an untrained LITA from the folders of its parts.
 
         The vocabulary grows by the time tokens and the video's row, all at the mean of the old rows.
 
@@ -68,7 +70,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
     @property
     def attention(self) -> str:
         """Attention implementation of the language model: "sdpa", "flash_attention_2", "eager"."""
-        return str(self.language_model.config._attn_implementation)
+        return str(self.language_model.config._attn_implementation)  # noqa: SLF001
 
     def get_input_embeddings(self) -> nn.Module:
         """Embedding layer of the language model."""
@@ -99,7 +101,8 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.config.text_config.vocab_size = num_tokens
         with torch.no_grad():
             for layer in (self.get_input_embeddings(), self.get_output_embeddings()):
-                layer.weight[old:] = layer.weight[:old].float().mean(dim=0).to(layer.weight.dtype)
+                weight = layer.get_parameter("weight")
+                weight[old:] = weight[:old].float().mean(dim=0).to(weight.dtype)
 
     def get_video_features(self, pixel_values_videos: Tensor, chunk_frames: int = 16) -> Tensor:
         """Encode videos into what is worth keeping of them.
@@ -109,8 +112,8 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             chunk_frames: frames that go through the vision tower at once; it bounds memory.
 
         Returns:
-            (B, N, ``config.feature_width``): pooled features before a "linear" projector; for an "mlp" projector,
-            where pooling comes last, the visual tokens themselves.
+            (B, N, ``config.feature_width``): pooled features before a "linear" projector; for an "mlp"
+            projector, where pooling comes last, the visual tokens themselves.
 
         Raises:
             ValueError: pixels of another shape.
@@ -132,15 +135,17 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             features = states[self.config.vision_feature_layer]  # (t, CLS + S, D)
             if features.shape[1] < kept:
                 raise ValueError(
-                    f"vision_feature_select {self.config.vision_feature_select!r} needs {kept} features a frame, "
-                    f"the vision tower gives {features.shape[1]}: it has no CLS token, use 'patch'"
+                    f"vision_feature_select {self.config.vision_feature_select!r} needs {kept} features a "
+                    f"frame, the vision tower gives {features.shape[1]}: it has no CLS token, use 'patch'"
                 )
             features = features[:, features.shape[1] - kept :]
             chunks.append(self._project(features) if self.config.projector == "mlp" else features)
         x = torch.cat(chunks)  # (T, S, D)
         if self.config.input_type == "image":
             return x.flatten(0, 1)  # (T * S, D)
-        return pool_visual_tokens(x[None], self.config.visual_layout, self.config.slow_pool, self.config.vision_grid)[0]
+        return pool_visual_tokens(
+            x[None], self.config.visual_layout, self.config.slow_pool, self.config.vision_grid
+        )[0]
 
     def get_visual_tokens(self, video_features: Tensor) -> Tensor:
         """Visual tokens as the language model reads them, (B, N, D), of what :meth:`get_video_features` made.
@@ -157,7 +162,8 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     def _project(self, features: Tensor) -> Tensor:
         weight = next(self.projector.parameters())
-        dtype = weight.dtype if weight.is_floating_point() else self.vision_tower.dtype  # quantised: not a float
+        # quantised weights are not floating point
+        dtype = weight.dtype if weight.is_floating_point() else self.vision_tower.dtype
         projected: Tensor = self.projector(features.to(weight.device, dtype))
         return projected
 
@@ -184,10 +190,11 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 ``past_key_values`` only the ids that are not in the cache.
             attention_mask: (B, cached + L), 0 at padding, on either side.
             pixel_values_videos: frames, (V, T, 3, H, W), or
-            video_features: what :meth:`get_video_features` made of them, (V, N, width). The V videos belong to the
-                places in reading order, row by row; or V = B, one for each row, and those of rows without places
-                are not used.
-            position_ids: (B, L); by default counted along the attention mask, so that padding has no part in it.
+            video_features: what :meth:`get_video_features` made of them, (V, N, width). The V videos belong
+                to the places in reading order, row by row; or V = B, one for each row, and those of rows
+                without places are not used.
+            position_ids: (B, L); by default counted along the attention mask, so that padding has no part in
+                it.
             past_key_values: cache of keys and values.
             inputs_embeds: (B, L, D) instead of ``input_ids``; then no video can be given.
             labels: (B, L), -100 where there is no loss. They are shifted here.
@@ -209,7 +216,9 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if input_ids is not None:
             inputs_embeds = self._embed(input_ids, video_features)
         elif video_features is not None:
-            raise ValueError("a video needs input_ids to find its places: pass input_ids instead of inputs_embeds")
+            raise ValueError(
+                "a video needs input_ids to find its places: pass input_ids instead of inputs_embeds"
+            )
         assert inputs_embeds is not None
         if position_ids is None:
             position_ids = places.position_ids_of_mask(attention_mask, inputs_embeds.shape[1])
@@ -235,7 +244,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         if video_features is None:
             if input_ids.shape[1] > 1:  # a single id is a step of generation, which never makes a place
                 places.check_no_places(input_ids, self.config.video_token_id)
-            if self.training:  # every step touches the projector, or data-parallel training waits for its gradient
+            if self.training:  # data-parallel training waits for the projector's gradient on every rank
                 nothing = embeds.new_zeros(1, 1, self.config.vision_config.hidden_size)
                 return embeds + 0 * self._project(nothing).sum().to(embeds.device, embeds.dtype)
             return embeds
@@ -243,7 +252,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         tokens = self.get_visual_tokens(video_features[used]).to(embeds.device, embeds.dtype)
         return embeds.masked_scatter(is_place[..., None], tokens)
 
-    def generate(  # type: ignore[override]
+    def generate(
         self,
         inputs: Tensor | None = None,
         *args: Any,
@@ -269,20 +278,26 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 video_features = self.get_video_features(pixel_values_videos)
         if video_features is not None:
             kwargs["video_features"] = video_features
-        return super().generate(inputs, *args, **kwargs)
+        return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *args: Any, inputs_embeds: Tensor | None = None, **kwargs: Any
     ) -> dict[str, Any]:
         """Inputs of one step: the features go in only with the ids that hold their places."""
-        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
-            input_ids, *args, inputs_embeds=inputs_embeds, **kwargs
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(  # type: ignore[misc]
+            input_ids,  # type: ignore[arg-type]
+            *args,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
         )
         ids = inputs.get("input_ids")
-        if inputs.get("video_features") is not None and ids is not None:
-            if ids.shape[1] == 1 or not bool((ids == self.config.video_token_id).any()):
-                inputs.pop("video_features")
+        if inputs.get("video_features") is not None and not self._holds_places(ids):
+            inputs.pop("video_features")
         return inputs
+
+    def _holds_places(self, ids: Tensor | None) -> bool:
+        """Whether some ids are places; a single id is a step of generation, which never makes one."""
+        return ids is not None and ids.shape[1] > 1 and bool((ids == self.config.video_token_id).any())
 
 
 def _make_projector(config: LitaConfig) -> nn.Module:

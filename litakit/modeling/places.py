@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def find_places(input_ids: Tensor, video_token_id: int, num_videos: int, num_tokens: int) -> tuple[Tensor, Tensor]:
+def find_places(
+    input_ids: Tensor, video_token_id: int, num_videos: int, num_tokens: int
+) -> tuple[Tensor, Tensor]:
     """Match the places in ``input_ids`` to videos.
 
     Args:
@@ -33,11 +35,12 @@ def find_places(input_ids: Tensor, video_token_id: int, num_videos: int, num_tok
         if sum(per_row) == num_videos:
             return is_place, torch.arange(num_videos)
         if num_videos == len(per_row) and max(per_row) <= 1:  # one video a row, some rows are text only
-            return is_place, torch.tensor([row for row, count in enumerate(per_row) if count], dtype=torch.long)
+            rows = [row for row, count in enumerate(per_row) if count]
+            return is_place, torch.tensor(rows, dtype=torch.long)
     raise ValueError(
-        f"input_ids hold {int(is_place.sum())} places for visual tokens (id {video_token_id}), but the video features "
-        f"are {num_videos * num_tokens} tokens ({num_videos} videos of {num_tokens}): fill {num_tokens} places for "
-        "each video (LitaProcessor does), or pass one video for every row"
+        f"input_ids hold {int(is_place.sum())} places for visual tokens (id {video_token_id}), but the "
+        f"video features are {num_videos * num_tokens} tokens ({num_videos} videos of {num_tokens}): fill "
+        f"{num_tokens} places for each video (LitaProcessor does), or pass one video for every row"
     )
 
 
@@ -50,16 +53,16 @@ def check_no_places(input_ids: Tensor, video_token_id: int) -> None:
     count = int((input_ids == video_token_id).sum())
     if count:
         raise ValueError(
-            f"input_ids hold {count} places for visual tokens (id {video_token_id}), but 0 visual tokens were given: "
-            "pass pixel_values_videos or video_features"
+            f"input_ids hold {count} places for visual tokens (id {video_token_id}), but 0 visual tokens "
+            "were given: pass pixel_values_videos or video_features"
         )
 
 
 def count_new_ids(input_ids: Tensor, attention_mask: Tensor | None, past_key_values: Any) -> int:
     """How many of ``input_ids`` are not in the cache yet.
 
-    ``input_ids`` are all ids from the start, unless a longer attention mask says that they are only the new ones
-    (the rule of transformers' ``generate``).
+    ``input_ids`` are all ids from the start, unless a longer attention mask says that they are only the new
+    ones (the rule of transformers' ``generate``).
 
     Raises:
         ValueError: nothing is new.
@@ -69,8 +72,8 @@ def count_new_ids(input_ids: Tensor, attention_mask: Tensor | None, past_key_val
         return num_ids
     if num_cached >= num_ids:
         raise ValueError(
-            f"past_key_values hold {num_cached} positions of {num_ids} input_ids, at least one id must be new: "
-            "crop the cache (past_key_values.crop(n))"
+            f"past_key_values hold {num_cached} positions of {num_ids} input_ids, at least one id must "
+            "be new: crop the cache (past_key_values.crop(n))"
         )
     return num_ids - num_cached
 
@@ -85,8 +88,8 @@ def new_ids_need_video(input_ids: Tensor, num_new: int, video_token_id: int) -> 
     new, every = int(is_place[:, -num_new:].sum()), int(is_place.sum())
     if 0 < new < every:
         raise ValueError(
-            f"past_key_values end inside the video: {every - new} of {every} places are cached and {new} are new; "
-            "keep a cache that ends before the video or after it"
+            f"past_key_values end inside the video: {every - new} of {every} places are cached and {new} are "
+            "new; keep a cache that ends before the video or after it"
         )
     return new > 0
 
@@ -95,7 +98,8 @@ def position_ids_of_mask(attention_mask: Tensor | None, num_new: int) -> Tensor 
     """Positions of the last ``num_new`` ids, counted along the mask: padding on the left moves nothing.
 
     Args:
-        attention_mask: (B, L), 0 at padding; None (or an already expanded mask) leaves positions to the model.
+        attention_mask: (B, L), 0 at padding; None (or an already expanded mask) leaves positions to the
+            model.
         num_new: ids of this step, at the end of the mask.
 
     Returns:
@@ -110,6 +114,8 @@ def position_ids_of_mask(attention_mask: Tensor | None, num_new: int) -> Tensor 
     if not isinstance(attention_mask, Tensor) or attention_mask.ndim != 2:
         return None
     if attention_mask.shape[1] < num_new:
-        raise ValueError(f"attention_mask covers {attention_mask.shape[1]} positions, input_ids are {num_new}")
+        raise ValueError(
+            f"attention_mask covers {attention_mask.shape[1]} positions, input_ids are {num_new}"
+        )
     positions = (attention_mask.long().cumsum(dim=-1) - 1).clamp(min=0)
     return positions[:, -num_new:]

@@ -32,7 +32,8 @@ class LitaProcessor(ProcessorMixin):
         tokenizer: a tokenizer with the time tokens, :class:`~litakit.modeling.tokenizer.LitaTokenizer`.
         num_frames: frames a video is sampled to.
         num_visual_tokens: places a video takes in the sequence.
-        video_token_id: the id that fills a place. No words of a user give it, and it is no token of the tokenizer.
+        video_token_id: the id that fills a place. No words of a user give it, and it is no token of the
+            tokenizer.
         template_name: chat template, by name.
         time_codec_name: how answers write times, "tokens" or "seconds".
         num_time_tokens: size of the grid of time tokens; 0 where times are seconds.
@@ -107,12 +108,16 @@ class LitaProcessor(ProcessorMixin):
         )
 
     def encode_prompt(
-        self, messages: Sequence[Message], template: ChatTemplate | str | None = None, too_long: TooLong = "refuse"
+        self,
+        messages: Sequence[Message],
+        template: ChatTemplate | str | None = None,
+        too_long: TooLong = "refuse",
     ) -> list[int]:
         """Ids of a conversation, the places of its video filled with ``video_token_id``.
 
         Args:
-            messages: user and assistant in turn; where the user has the last word, the prompt waits for the answer.
+            messages: user and assistant in turn; where the user has the last word, the prompt waits for the
+                answer.
             template: another chat template, or its name.
             too_long: what happens above ``max_sequence_length``: "refuse", or "cut" the end, with a warning.
 
@@ -122,7 +127,10 @@ class LitaProcessor(ProcessorMixin):
         return self.encode_sample(messages, template, too_long)[0]
 
     def encode_sample(
-        self, messages: Sequence[Message], template: ChatTemplate | str | None = None, too_long: TooLong = "refuse"
+        self,
+        messages: Sequence[Message],
+        template: ChatTemplate | str | None = None,
+        too_long: TooLong = "refuse",
     ) -> tuple[list[int], list[int]]:
         """Ids of a conversation and its labels: the assistant's words and end tokens, -100 elsewhere.
 
@@ -138,7 +146,9 @@ class LitaProcessor(ProcessorMixin):
             encoded = self.tokenizer(text, add_special_tokens=not ids, return_offsets_mapping=True)
             ids += encoded["input_ids"]
             for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
-                is_answer = any(start < answer_end and answer_start < end for answer_start, answer_end in answers)
+                is_answer = any(
+                    start < answer_end and answer_start < end for answer_start, answer_end in answers
+                )
                 labels.append(token if is_answer else IGNORED)
         kept = self._length_kept(ids, too_long)
         return ids[:kept], labels[:kept]
@@ -173,11 +183,13 @@ class LitaProcessor(ProcessorMixin):
         if too_long == "refuse":
             raise ValueError(f"{message}: shorten it, or pass too_long='cut' to lose the end")
         if self.video_token_id in ids[self.max_sequence_length :]:
-            raise ValueError(f"{message}, and cutting it would cut the video: shorten what comes before the video")
+            raise ValueError(
+                f"{message}, and cutting it would cut the video: shorten what comes before the video"
+            )
         logger.warning("%s: its last %d tokens were cut", message, len(ids) - self.max_sequence_length)
         return self.max_sequence_length
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         messages: Sequence[Message] | Sequence[Sequence[Message]],
         videos: "Video | Sequence[Video | None] | None" = None,
@@ -190,9 +202,10 @@ class LitaProcessor(ProcessorMixin):
 
         Args:
             messages: a conversation, or several.
-            videos: the videos, one for each conversation that has one, in order (None for those that have none may be
-                left out or in): frames as decoded, (T, H, W, 3) uint8, or pixels, (T, 3, H, W) float. Without them
-                the batch has no ``pixel_values_videos``: pass ``video_features`` to the model.
+            videos: the videos, one for each conversation that has one, in order (None for those that have
+                none may be left out or in): frames as decoded, (T, H, W, 3) uint8, or pixels, (T, 3, H, W)
+                float. Without them the batch has no ``pixel_values_videos``: pass ``video_features`` to the
+                model.
             return_tensors: "pt".
             padding_side: "left" to generate, "right" to train.
             template: another chat template, or its name.
@@ -230,12 +243,16 @@ class LitaProcessor(ProcessorMixin):
         """Rows of ids (and labels) of different lengths as tensors.
 
         Returns:
-            ``input_ids``, ``attention_mask`` and ``labels``, each (B, L); without ``labels`` all of these are -100.
+            ``input_ids``, ``attention_mask`` and ``labels``, each (B, L); without ``labels`` all of these
+            are -100.
         """
         length = max(len(row) for row in rows)
         pad_id = self.tokenizer.pad_token_id
         columns = {"input_ids": (rows, pad_id), "attention_mask": ([[1] * len(row) for row in rows], 0)}
-        columns["labels"] = (labels if labels is not None else [[IGNORED] * len(row) for row in rows], IGNORED)
+        columns["labels"] = (
+            labels if labels is not None else [[IGNORED] * len(row) for row in rows],
+            IGNORED,
+        )
         padded: dict[str, Tensor] = {}
         for name, (values, filler) in columns.items():
             out = torch.full((len(rows), length), filler, dtype=torch.long)
@@ -249,7 +266,8 @@ class LitaProcessor(ProcessorMixin):
         """Normalised pixels of one video, (1, T, 3, H, W) float32.
 
         Args:
-            video: frames as decoded, (T, H, W, 3) uint8 of any size, or pixels, (T, 3, H, W) float, passed through.
+            video: frames as decoded, (T, H, W, 3) uint8 of any size, or pixels, (T, 3, H, W) float, passed
+                through.
 
         Raises:
             ValueError: another shape, or another number of frames than ``num_frames``.

@@ -1,8 +1,8 @@
 """The tokenizer: a language model's own, with time tokens, equal to the published one in every id.
 
-transformers 5 reads a published LITA tokenizer silently wrong: around added tokens the published one strips white
-space on both sides and then writes each stretch of words as if it stood alone, with a blank before it. The
-backend that is built here does the same, and is saved under a class of its own, because under the name
+transformers 5 reads a published LITA tokenizer silently wrong: around added tokens the published one strips
+white space on both sides and then writes each stretch of words as if it stood alone, with a blank before it.
+The backend that is built here does the same, and is saved under a class of its own, because under the name
 ``LlamaTokenizer`` transformers would build another one on loading.
 """
 
@@ -32,10 +32,8 @@ class LitaTokenizer(PreTrainedTokenizerFast):
         self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
     ) -> list[str]:
         """Pieces of ``text``; those of added tokens bare, without the white space they swallowed."""
-        pieces: list[str] = self.convert_ids_to_tokens(
-            self(text, pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
-        )
-        return pieces
+        ids = self(text, pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
+        return [self._piece(token) for token in ids]
 
     def _decode(
         self,
@@ -56,7 +54,7 @@ class LitaTokenizer(PreTrainedTokenizerFast):
                 if group:
                     texts.append(self._decode_group(group, special))
                     group = []
-                texts.append(self.convert_ids_to_tokens(token))
+                texts.append(self._piece(token))
             else:
                 group.append(token)
         if group:
@@ -64,22 +62,26 @@ class LitaTokenizer(PreTrainedTokenizerFast):
         return " ".join(texts)
 
     def _decode_group(self, ids: list[int], special: set[int]) -> str:
-        """Decode words and special tokens; the published decoder puts a blank before words that end in one."""
+        """Decode words and special tokens; as published, a blank goes before words that end in one."""
         text = ""
         words: list[int] = []
         for token in ids:
             if token in special:
-                text += (" " + self._decode_words(words) if words else "") + self.convert_ids_to_tokens(token)
+                text += (" " + self._decode_words(words) if words else "") + self._piece(token)
                 words = []
             else:
                 words.append(token)
         return text + self._decode_words(words)
 
+    def _piece(self, token: int) -> str:
+        """Piece of an id; empty for one that is no token, as the places of a video are."""
+        return self.backend_tokenizer.id_to_token(token) or ""
+
     def _decode_words(self, ids: list[int]) -> str:
         model = self.backend_tokenizer.model
         if not (isinstance(model, BPE) and model.byte_fallback):
             return str(self.backend_tokenizer.decode(ids, skip_special_tokens=False))
-        pieces = [piece for piece in (self.backend_tokenizer.id_to_token(token) for token in ids) if piece]
+        pieces = [piece for piece in map(self._piece, ids) if piece]
         text = ""
         data = bytearray()
         for piece in pieces:
@@ -105,8 +107,8 @@ def build_tokenizer(
         use_im_start_end: whether it has ``<im_start>`` and ``<im_end>``.
 
     Returns:
-        The tokenizer; what the folder lacks is appended in the published order: ``<im_patch>``, ``<im_start>``,
-        ``<im_end>``, time tokens.
+        The tokenizer; what the folder lacks is appended in the published order: ``<im_patch>``,
+        ``<im_start>``, ``<im_end>``, time tokens.
 
     Raises:
         FileNotFoundError: no tokenizer in the folder.
@@ -117,9 +119,15 @@ def build_tokenizer(
     if _is_sentencepiece(backend):
         _imitate_published(backend)
     special = set(base.all_special_tokens)
-    own = {token["id"]: token["content"] for token in backend["added_tokens"]} | _added_of_folder(Path(folder))
+    own = {token["id"]: token["content"] for token in backend["added_tokens"]} | _added_of_folder(
+        Path(folder)
+    )
     time_tokens = make_time_codec("tokens", num_time_tokens).tokens if num_time_tokens else ()
-    wanted = [*([IM_PATCH] if use_im_patch else []), *([IM_START, IM_END] if use_im_start_end else []), *time_tokens]
+    wanted = [
+        *([IM_PATCH] if use_im_patch else []),
+        *([IM_START, IM_END] if use_im_start_end else []),
+        *time_tokens,
+    ]
     next_id = max([*backend_vocab_ids(backend), *own], default=-1) + 1
     for content in wanted:
         if content not in own.values():
@@ -133,7 +141,8 @@ def build_tokenizer(
     ]
     names = ("bos_token", "eos_token", "unk_token", "pad_token")
     specials = {name: base.special_tokens_map[name] for name in names if name in base.special_tokens_map}
-    specials.setdefault("pad_token", specials.get("unk_token") or specials.get("eos_token"))
+    if "pad_token" not in specials:
+        specials["pad_token"] = specials["unk_token"] if "unk_token" in specials else specials["eos_token"]
     return LitaTokenizer(
         tokenizer_object=Tokenizer.from_str(json.dumps(backend)),
         clean_up_tokenization_spaces=False,
@@ -155,7 +164,9 @@ def _read_base(folder: Path) -> PreTrainedTokenizerBase:
         raise FileNotFoundError(f"{folder}: expected {SENTENCEPIECE_FILE} or tokenizer.json, found neither")
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.is_fast:
-        raise ValueError(f"{folder}: expected a tokenizer with a fast backend, got {type(tokenizer).__name__}")
+        raise ValueError(
+            f"{folder}: expected a tokenizer with a fast backend, got {type(tokenizer).__name__}"
+        )
     return tokenizer
 
 
@@ -189,7 +200,13 @@ def _added_token(
     if kept is not None and not is_lita and not is_special:
         return kept
     strip = not is_special
-    flags = {"single_word": False, "lstrip": strip, "rstrip": strip, "normalized": False, "special": is_special}
+    flags = {
+        "single_word": False,
+        "lstrip": strip,
+        "rstrip": strip,
+        "normalized": False,
+        "special": is_special,
+    }
     return {"id": index, "content": content, **flags}
 
 
@@ -198,15 +215,15 @@ def _check_time_tokens(own: dict[int, str], time_tokens: Sequence[str]) -> None:
     found = [ids[token] for token in time_tokens]
     if found and found != list(range(found[0], found[0] + len(found))):
         raise ValueError(
-            f"expected {len(found)} time tokens with ids in a row, got {found[:3]}...{found[-3:]}: the folder's "
-            "tokenizer was made for another number of time tokens"
+            f"expected {len(found)} time tokens with ids in a row, got {found[:3]}...{found[-3:]}: the "
+            "folder's tokenizer was made for another number of time tokens"
         )
 
 
 def _decode_utf8(data: bytes) -> str:
-    """Decode as SentencePiece does: each byte that belongs to no character becomes one U+FFFD.
+    r"""Decode as SentencePiece does: each byte that belongs to no character becomes one U+FFFD.
 
-    >>> _decode_utf8(b"\\xe6\\x97\\xa5\\xe6\\x97!")
+    >>> _decode_utf8(b"\xe6\x97\xa5\xe6\x97!")
     '日��!'
     """
     text = ""

@@ -1,8 +1,9 @@
 """Visual tokens: how the patch features of T frames become the few tokens that the language model reads.
 
-Pure functions. The layouts are those of the published LITA (SlowFast visual tokens, section 3.2 of the paper):
-"fast" tokens are one per frame, "slow" tokens are a few frames in finer spatial detail. They are means over axes
-that a linear layer does not touch, so pooling first and projecting afterwards gives the same tokens.
+Pure functions. The layouts are those of the published LITA (SlowFast visual tokens, section 3.2 of the
+paper): "fast" tokens are one per frame, "slow" tokens are a few frames in finer spatial detail. They are
+means over axes that a linear layer does not touch, so pooling first and projecting afterwards gives the same
+tokens.
 """
 
 import math
@@ -70,15 +71,18 @@ def count_visual_tokens(
     return counts[layout]
 
 
-def pool_visual_tokens(x: Tensor, layout: Layout, slow_pool: int = 2, grid: tuple[int, int] | None = None) -> Tensor:
+def pool_visual_tokens(
+    x: Tensor, layout: Layout, slow_pool: int = 2, grid: tuple[int, int] | None = None
+) -> Tensor:
     """Pool patch features into visual tokens.
 
     Args:
         x: features, (B, T, S, D): T frames of S features each, patches row by row; features beyond the grid
             (a kept CLS token) come first in S.
-        layout: one of :data:`LAYOUTS`. "temporal" is the mean of each frame (T tokens), "spatial" the mean over
-            time of each position (S tokens), "spatial_pool" the slow tokens: p * p frames, each mean-pooled p x p,
-            frame by frame and then row by row. The two names joined stand for fast tokens and then the other.
+        layout: one of :data:`LAYOUTS`. "temporal" is the mean of each frame (T tokens), "spatial" the mean
+            over time of each position (S tokens), "spatial_pool" the slow tokens: p * p frames, each
+            mean-pooled p x p, frame by frame and then row by row. The two names joined stand for fast tokens
+            and then the other.
         slow_pool: p. Where p does not divide the grid, the last cells are means of the patches that are left.
         grid: patches of a frame, (rows, columns); without it the grid is square, with at most one CLS token.
 
@@ -94,7 +98,9 @@ def pool_visual_tokens(x: Tensor, layout: Layout, slow_pool: int = 2, grid: tupl
     """
     _check_layout(layout)
     if x.ndim != 4:
-        raise ValueError(f"features must have the shape (batch, frames, patches, width), got {tuple(x.shape)}")
+        raise ValueError(
+            f"features must have the shape (batch, frames, patches, width), got {tuple(x.shape)}"
+        )
     _check_counts(frames=x.shape[1], patches=x.shape[2], slow_pool=slow_pool)
     if layout == "temporal":
         return x.mean(dim=2)  # (B, T, D)
@@ -112,8 +118,12 @@ def _slow_tokens(x: Tensor, slow_pool: int, grid: tuple[int, int]) -> Tensor:
     batch, num_frames, num_features, width = x.shape
     rows, columns = grid
     if num_features < rows * columns:
-        raise ValueError(f"a grid of {rows} x {columns} needs {rows * columns} patches a frame, got {num_features}")
-    frames = x[:, slow_frame_indices(num_frames, slow_pool), num_features - rows * columns :]  # (B, p*p, R*C, D)
+        raise ValueError(
+            f"a grid of {rows} x {columns} needs {rows * columns} patches a frame, got {num_features}"
+        )
+    frames = x[
+        :, slow_frame_indices(num_frames, slow_pool), num_features - rows * columns :
+    ]  # (B, p*p, R*C, D)
     cells = frames.reshape(batch * slow_pool**2, rows, columns, width).permute(0, 3, 1, 2)  # (B*p*p, D, R, C)
     pooled = torch.nn.functional.avg_pool2d(cells, slow_pool, ceil_mode=True, count_include_pad=False)
     return pooled.flatten(2).transpose(1, 2).reshape(batch, -1, width)  # (B, p*p * cells, D)
@@ -125,7 +135,7 @@ def _square_grid(num_features: int) -> tuple[int, int]:
         if side * side == num_patches and side > 0:
             return side, side
     raise ValueError(
-        f"{num_features} features a frame are neither a square grid nor a square grid and a CLS token: pass grid="
+        f"{num_features} features a frame are no square grid, with or without a CLS token: pass grid="
     )
 
 

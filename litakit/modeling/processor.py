@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Video: TypeAlias = "FrameBatch | np.ndarray | Tensor"
-TooLong = Literal["refuse", "cut"]
+TooLong = Literal["refuse", "cut", "keep"]
 
 
 class LitaProcessor(ProcessorMixin):
@@ -119,7 +119,8 @@ class LitaProcessor(ProcessorMixin):
             messages: user and assistant in turn; where the user has the last word, the prompt waits for the
                 answer.
             template: another chat template, or its name.
-            too_long: what happens above ``max_sequence_length``: "refuse", or "cut" the end, with a warning.
+            too_long: what happens above ``max_sequence_length``: "refuse", "cut" the end, with a warning, or
+                "keep" it all.
 
         Raises:
             ValueError: messages that no prompt can be made of, or a prompt that is too long.
@@ -177,7 +178,7 @@ class LitaProcessor(ProcessorMixin):
         return get_template(template) if isinstance(template, str) else template
 
     def _length_kept(self, ids: list[int], too_long: TooLong) -> int:
-        if len(ids) <= self.max_sequence_length:
+        if len(ids) <= self.max_sequence_length or too_long == "keep":
             return len(ids)
         message = f"the conversation takes {len(ids)} tokens, the model reads {self.max_sequence_length}"
         if too_long == "refuse":

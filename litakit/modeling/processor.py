@@ -300,7 +300,7 @@ class LitaProcessor(ProcessorMixin):
 
 def _frame_size(image_processor: Any) -> int:
     """Side of the square that a frame is brought to."""
-    sides = {**(image_processor.size or {}), **(image_processor.crop_size or {})}
+    sides = dict(image_processor.size or {}) | dict(image_processor.crop_size or {})
     size = sides.get("height", sides.get("shortest_edge"))
     if size is None or sides.get("width", size) != size:
         raise ValueError(f"expected an image processor with a square size, got {sides}")

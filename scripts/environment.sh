@@ -32,14 +32,14 @@ litakit_find_python() {
 litakit_make_venv() {
     local venv="$LITAKIT_ROOT/.venv" python
     if [ -e "$venv" ]; then
-        litakit_is_new_enough "$venv/bin/python" ||
-            litakit_fail "$venv has no working Python of 3.11 or newer: remove that folder and start again."
+        litakit_is_new_enough "$venv/bin/python" && [ -x "$venv/bin/pip" ] ||
+            litakit_fail "$venv has no working Python of 3.11 or newer with pip: remove that folder and start again."
         return
     fi
     python="$(litakit_find_python)" || exit 2
     echo "Making .venv with $("$python" --version)"
     "$python" -m venv "$venv" || {
-        rm -rf "$venv"
+        rm -rf "$venv" # made by us a moment ago
         litakit_fail "$python cannot make virtual environments (Debian: apt-get install python3-venv)."
     }
 }
@@ -47,7 +47,7 @@ litakit_make_venv() {
 # Say, before gigabytes are fetched, which build of torch pip is about to take.
 litakit_announce_torch() {
     local pip="$LITAKIT_ROOT/.venv/bin/pip" python="$LITAKIT_ROOT/.venv/bin/python" report
-    "$python" -c 'import torch' 2>/dev/null && return
+    "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' && return
     report="$(mktemp)"
     if "$pip" install --quiet --disable-pip-version-check --dry-run --no-deps --report "$report" "$1" 2>/dev/null; then
         "$python" - "$report" <<'PYTHON'

@@ -27,7 +27,7 @@ NEEDS = {
 SKIPS = pytest.StashKey[list[tuple[str, bool]]]()
 
 # A shared machine makes single examples slow; that is no fault of the law under test.
-settings.register_profile("litakit", deadline=None, print_blob=True)
+settings.register_profile("litakit", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 settings.load_profile("litakit")
 
 # Tests reach no hub, and a library that tries says so at once.

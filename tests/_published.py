@@ -1,12 +1,17 @@
 """The golden checkpoint as our model, its weights mapped by hand, not by litakit.modeling.checkpoints."""
 
+import functools
+import hashlib
 import json
+from io import BytesIO
 from typing import Any
 
+import av
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionConfig, LlamaConfig
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig
 
 from litakit.modeling import LitaConfig, LitaForConditionalGeneration
 from tests.conftest import GOLDEN
@@ -94,3 +99,42 @@ def synthetic_pixels(shape: tuple[int, ...], seed: int) -> Tensor:
     x = (x * np.uint64(2246822519)) & mask
     x ^= x >> np.uint64(13)
     return torch.from_numpy((x / 2**32 * 4 - 2).astype(np.float32).reshape(shape))
+
+
+@functools.cache
+def golden_pixels(name: str) -> Tensor:
+    """One of the inputs of model.json, (1, 100, 3, 224, 224), made without litakit: its hash is checked."""
+    if name == "synthetic":
+        pixels = synthetic_pixels((1, 100, 3, 224, 224), seed=1)
+    else:
+        frames = _frames_of_folder() if name == "frames_b" else _frames_of_video()
+        chosen = [frames[index] for index in np.round(np.linspace(0, len(frames) - 1, 100)).astype(int)]
+        images = CLIPImageProcessorPil.from_pretrained(VISION)(chosen, return_tensors="np")["pixel_values"]
+        pixels = torch.from_numpy(np.stack(images).astype(np.float32))[None]
+    digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()
+    assert digest == golden_json("model.json")["inputs"][name]["sha256_float32"]
+    return pixels
+
+
+def _frames_of_folder() -> list[Image.Image]:
+    files = sorted((GOLDEN / "videos" / "frames" / "v_bbbbbbbbbb2").glob("*.jpg"))
+    return [Image.open(BytesIO(file.read_bytes())).convert("RGB") for file in files]
+
+
+def _frames_of_video() -> list[Image.Image]:
+    with av.open(str(next((GOLDEN / "videos").glob("a*")))) as container:
+        wanted = set(np.round(np.linspace(0, 1499, 100)).astype(int).tolist())
+        frames = [
+            frame.to_image() if index in wanted else None
+            for index, frame in enumerate(container.decode(video=0))
+        ]
+    assert len(frames) == 1500
+    return frames
+
+
+def places(ids: list[int], num_visual_tokens: int) -> Tensor:
+    """Golden ids as a batch of one: -200, the published placeholder, becomes the video's places."""
+    filled: list[int] = []
+    for token in ids:
+        filled += [1000] * num_visual_tokens if token == -200 else [token]
+    return torch.tensor([filled])

@@ -73,7 +73,7 @@ def count_new_ids(input_ids: Tensor, attention_mask: Tensor | None, past_key_val
     if num_cached >= num_ids:
         raise ValueError(
             f"past_key_values hold {num_cached} positions of {num_ids} input_ids, at least one id must "
-            "be new: crop the cache (past_key_values.crop(n))"
+            "be new: crop the cache, past_key_values.crop(-1)"
         )
     return num_ids - num_cached
 

@@ -1,10 +1,26 @@
 """LitaConfig: everything that a LITA is, as one record."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
 
-from litakit.modeling.visual_tokens import Layout, count_visual_tokens
+from litakit.messages import TEMPLATES
+from litakit.modeling.visual_tokens import LAYOUTS, Layout, count_visual_tokens
+
+CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "projector": ("linear", "mlp"),
+        "visual_layout": LAYOUTS,
+        "vision_feature_select": ("patch", "cls_patch"),
+        "input_type": ("video", "image"),
+        "image_aspect_ratio": ("square", "pad"),
+        "chat_template": tuple(TEMPLATES),
+        "time_codec": ("tokens", "seconds"),
+    }
+)
+"""Fields of :class:`LitaConfig` that are one of a few words."""
 
 
 class LitaConfig(PreTrainedConfig):
@@ -71,6 +87,10 @@ class LitaConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     def _check(self, vocab_size: int) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         ids = self.time_token_ids or []
         if len(ids) != self.num_time_tokens:
             raise ValueError(

@@ -290,12 +290,9 @@ class LitaProcessor(ProcessorMixin):
     def decode_answer(self, ids: Sequence[int] | Tensor) -> str:
         """Words of generated ids, time tokens among them, the last one too; end and padding left out.
 
-        Stretches between time tokens are decoded one by one and joined with one blank, as published.
+        As the published evaluator reads them, see :class:`~litakit.modeling.tokenizer.LitaTokenizer`.
         """
-        tokens = [int(token) for token in ids]
-        if self.tokenizer.eos_token_id in tokens:
-            tokens = tokens[: tokens.index(self.tokenizer.eos_token_id)]
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+        return str(self.tokenizer.decode_answer([int(token) for token in ids]))
 
 
 def _frame_size(image_processor: Any) -> int:

@@ -77,21 +77,32 @@ class LitaTokenizer(PreTrainedTokenizerFast):
         """Piece of an id; empty for one that is no token, as the places of a video are."""
         return self.backend_tokenizer.id_to_token(token) or ""
 
+    def decode_answer(self, token_ids: Sequence[int]) -> str:
+        """Words of a generated answer as the published evaluator reads them; special tokens are left out.
+
+        There a time token stands for its seconds written out, so a blank precedes it and what follows keeps
+        its own; `decode` joins with blanks on both sides. They differ where a piece without a blank of its
+        own follows a time token. A byte-level tokenizer, whose pieces after a time token have none, joins.
+        """
+        if not self._is_sentencepiece():
+            return str(self.decode(list(token_ids), skip_special_tokens=True)).strip()
+        special = set(self.all_special_ids)
+        added = self.added_tokens_decoder
+        pieces = [
+            BLANK + self._piece(token) if token in added else self._piece(token)
+            for token in token_ids
+            if token not in special
+        ]
+        return _join_pieces(pieces).strip()
+
     def _decode_words(self, ids: list[int]) -> str:
+        if self._is_sentencepiece():
+            return _join_pieces([self._piece(token) for token in ids])
+        return str(self.backend_tokenizer.decode(ids, skip_special_tokens=False))
+
+    def _is_sentencepiece(self) -> bool:
         model = self.backend_tokenizer.model
-        if not (isinstance(model, BPE) and model.byte_fallback):
-            return str(self.backend_tokenizer.decode(ids, skip_special_tokens=False))
-        pieces = [piece for piece in map(self._piece, ids) if piece]
-        text = ""
-        data = bytearray()
-        for piece in pieces:
-            if BYTE_PIECE.fullmatch(piece):
-                data.append(int(piece[3:5], 16))
-                continue
-            text += _decode_utf8(bytes(data)) + piece.replace(BLANK, " ")
-            data.clear()
-        text += _decode_utf8(bytes(data))
-        return text[1:] if pieces and pieces[0].startswith(BLANK) else text
+        return isinstance(model, BPE) and bool(model.byte_fallback)
 
 
 def build_tokenizer(
@@ -218,6 +229,25 @@ def _check_time_tokens(own: dict[int, str], time_tokens: Sequence[str]) -> None:
             f"expected {len(found)} time tokens with ids in a row, got {found[:3]}...{found[-3:]}: the "
             "folder's tokenizer was made for another number of time tokens"
         )
+
+
+def _join_pieces(pieces: Sequence[str]) -> str:
+    r"""Text of SentencePiece pieces, the blank before the first word left out.
+
+    >>> _join_pieces(["▁the", "▁ma", "n", "<0x0A>"])
+    'the man\n'
+    """
+    pieces = [piece for piece in pieces if piece]
+    text = ""
+    data = bytearray()
+    for piece in pieces:
+        if BYTE_PIECE.fullmatch(piece):
+            data.append(int(piece[3:5], 16))
+            continue
+        text += _decode_utf8(bytes(data)) + piece.replace(BLANK, " ")
+        data.clear()
+    text += _decode_utf8(bytes(data))
+    return text[1:] if text.startswith(" ") and pieces[0].startswith(BLANK) else text
 
 
 def _decode_utf8(data: bytes) -> str:

@@ -192,6 +192,46 @@ def test_a_cache_that_ends_before_the_video():
     assert seen["ids"][0] == (1, ids.shape[1] - 2)
 
 
+def test_questions_of_one_video_share_its_cached_prefix():
+    model = tiny_model()
+    prefix, questions = tiny_ids(model, 7), [[8], [20, 21, 22, 23], [9, 10]]
+    pixels = tiny_pixels()
+    cache = DynamicCache()
+    with torch.no_grad():
+        model(
+            input_ids=torch.tensor([prefix]),
+            pixel_values_videos=pixels,
+            past_key_values=cache,
+            use_cache=True,
+        )
+    cache.batch_repeat_interleave(3)
+    ids, mask = left_padded(questions)  # padding stands between the prefix and the question
+    ids = torch.cat([torch.tensor([prefix] * 3), ids], dim=1)
+    mask = torch.cat([torch.ones(3, len(prefix), dtype=torch.long), mask], dim=1)
+    with watched(model) as seen:
+        together = model.generate(ids, attention_mask=mask, past_key_values=cache, max_new_tokens=12)
+    assert seen["frames"] == []
+    assert seen["ids"][0] == (3, 4)
+    for question, out in zip(questions, together, strict=True):
+        alone = torch.tensor([prefix + question])
+        expected = model.generate(alone, pixel_values_videos=pixels, max_new_tokens=12)
+        assert new_ids(out, ids.shape[1]) == new_ids(expected[0], alone.shape[1])
+
+
+def test_other_caches_and_embeddings():
+    model = tiny_model()
+    ids = torch.tensor([tiny_ids(model, 7)])
+    options = {"pixel_values_videos": tiny_pixels(), "max_new_tokens": 8}
+    plain = model.generate(ids, **options)
+    assert torch.equal(
+        model.generate(ids, cache_implementation="static", disable_compile=True, **options), plain
+    )
+    with torch.no_grad():
+        embeds = model.get_input_embeddings()(torch.tensor([[1, 5, 6]]))
+    by_embeds = model.generate(inputs_embeds=embeds, max_new_tokens=8)
+    assert by_embeds.tolist() == model.generate(torch.tensor([[1, 5, 6]]), max_new_tokens=8)[:, 3:].tolist()
+
+
 def test_caches_that_cannot_be_continued():
     model = tiny_model()
     ids = torch.tensor([tiny_ids(model, 7, 8)])

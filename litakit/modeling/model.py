@@ -101,8 +101,8 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.config.text_config.vocab_size = num_tokens
         with torch.no_grad():
             for layer in (self.get_input_embeddings(), self.get_output_embeddings()):
-                weight = layer.get_parameter("weight")
-                weight[old:] = weight[:old].float().mean(dim=0).to(weight.dtype)
+                for rows in layer.parameters(recurse=False):  # weight, and where the head has one, bias
+                    rows[old:] = rows[:old].float().mean(dim=0).to(rows.dtype)
 
     def get_video_features(self, pixel_values_videos: Tensor, chunk_frames: int = 16) -> Tensor:
         """Encode videos into what is worth keeping of them.

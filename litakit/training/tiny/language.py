@@ -1,0 +1,214 @@
+"""Stage 4: projector and language model learn to answer, on features that are made once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from litakit.data import synthetic
+from litakit.modeling import LitaForConditionalGeneration, LitaProcessor
+from litakit.modeling.losses import IGNORED
+from litakit.spans import Span, temporal_iou
+from litakit.training.tiny.packing import Packed, branch_of, conversations, pack, still_conversations
+from litakit.training.tiny.recipe import TinyRecipe
+from litakit.training.tiny.state import load_state, log_metrics, save_state
+
+logger = logging.getLogger(__name__)
+
+WORD_WEIGHT = 0.3
+"""Weight of a word in the loss, a time token having 1."""
+PLACE_WEIGHT = 0.3
+"""Weight of the auxiliary loss: at the fast token of frame i the next token is <t i>. It teaches the order of
+frames within minutes; nothing is asked there when the model is used."""
+STILL_SHARE = 0.06
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Encoded scenes: their seeds, and float16 features of videos and stills, (scenes, N, width)."""
+
+    seeds: range
+    videos: np.ndarray
+    stills: np.ndarray
+
+
+def train_language(
+    model: LitaForConditionalGeneration,
+    processor: LitaProcessor,
+    recipe: TinyRecipe,
+    scenes: Scenes,
+    validation: Scenes,
+    folder: Path,
+) -> None:
+    """Train in place, from the last checkpoint in `folder` if there is one; metrics go to its `metrics.jsonl`."""
+    trained = [p for name, p in model.named_parameters() if not name.startswith("vision_tower")]
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith("vision_tower"))
+    optimizer = torch.optim.AdamW(trained, lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.05)
+    state = folder / "language.pt"
+    first = load_state(state, model, optimizer)
+    model.train()
+    started = time.monotonic()
+    for step in range(first, recipe.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * schedule(step, recipe)
+        packed, features = draw_batch(step, recipe, scenes, processor)
+        loss, parts = _loss(model, packed, features, width=soft_width(step, recipe))
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        if step % 20 == 0 or step + 1 == recipe.steps:
+            seconds = (time.monotonic() - started) / (step + 1 - first)
+            log_metrics(folder, stage="language", step=step, **parts, norm=float(norm), step_seconds=seconds)
+        if (step + 1) % 150 == 0 or step + 1 == recipe.steps:
+            save_state(state, model, optimizer, step + 1)
+            scores = validate(model, processor, validation)
+            log_metrics(folder, stage="validation", step=step, **scores)
+            model.train()
+
+
+def schedule(step: int, recipe: TinyRecipe) -> float:
+    """Share of the learning rate: linear warm-up, then a cosine down to 2 %."""
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def soft_width(step: int, recipe: TinyRecipe) -> float:
+    """Standard deviation of the soft targets, in time tokens: from 3 down to 0.7 in the first half."""
+    return max(0.7, 3.0 - 2.3 * step / (0.5 * recipe.steps))
+
+
+def draw_batch(
+    step: int, recipe: TinyRecipe, scenes: Scenes, processor: LitaProcessor
+) -> tuple[Packed, Tensor]:
+    """The batch of a step: a pure function of the recipe's seed and the step."""
+    rng = np.random.Generator(np.random.PCG64([recipe.seed, step, 4]))
+    rows, features = [], []
+    for _ in range(recipe.sequences):
+        index = int(rng.integers(len(scenes.seeds)))
+        scene = synthetic.make_scene(scenes.seeds[index])
+        still = bool(rng.random() < STILL_SHARE)
+        told = still_conversations(scene, processor) if still else []
+        if told:
+            features.append(scenes.stills[index])
+        else:
+            told = conversations(scene, processor, recipe.questions, rng)
+            features.append(scenes.videos[index])
+        rows.append([branch_of(processor, turns) for turns in told])
+    return pack(rows, processor.tokenizer.pad_token_id), torch.from_numpy(np.stack(features)).float()
+
+
+def _loss(
+    model: LitaForConditionalGeneration, packed: Packed, features: Tensor, width: float
+) -> tuple[Tensor, dict[str, float]]:
+    logits = model(
+        input_ids=packed.input_ids,
+        attention_mask=packed.mask,
+        position_ids=packed.position_ids,
+        video_features=features,
+    ).logits
+    time_ids = torch.tensor(model.config.time_token_ids)
+    labels = packed.labels[:, 1:]
+    chosen = labels != IGNORED
+    scores, wanted = logits[:, :-1][chosen].log_softmax(-1), labels[chosen]
+    is_time = (wanted >= time_ids[0]) & (wanted <= time_ids[-1])
+    words = -scores[~is_time].gather(1, wanted[~is_time, None]).sum()
+    times = soft_cross_entropy(scores[is_time][:, time_ids], wanted[is_time] - time_ids[0], width).sum()
+    answered = (times + WORD_WEIGHT * words) / (is_time.sum() + WORD_WEIGHT * (~is_time).sum())
+    place = _place_loss(model, logits, packed, time_ids)
+    parts = {
+        "loss": float(answered),
+        "time_loss": float(times / is_time.sum().clamp(min=1)),
+        "word_loss": float(words / (~is_time).sum().clamp(min=1)),
+        "place_loss": float(place),
+    }
+    return answered + PLACE_WEIGHT * place, parts
+
+
+def soft_cross_entropy(scores: Tensor, index: Tensor, width: float) -> Tensor:
+    """Cross-entropy against a Gaussian over the time tokens around the right one.
+
+    Args:
+        scores: log-probabilities of the N time tokens, (M, N).
+        index: the right token, (M,).
+        width: standard deviation in tokens.
+
+    Returns:
+        (M,), 0 where all the probability lies as the target does.
+    """
+    grid = torch.arange(scores.shape[-1])
+    target = (-0.5 * ((grid - index[:, None]) / width) ** 2).softmax(-1)
+    return (target * (target.clamp(min=1e-9).log() - scores)).sum(-1)
+
+
+def _place_loss(
+    model: LitaForConditionalGeneration, logits: Tensor, packed: Packed, time_ids: Tensor
+) -> Tensor:
+    first = int((packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
+    fast = logits[:, first : first + model.config.num_frames].log_softmax(-1)
+    return nn.functional.nll_loss(fast.flatten(0, 1), time_ids.repeat(len(fast)))
+
+
+@torch.no_grad()
+def validate(
+    model: LitaForConditionalGeneration, processor: LitaProcessor, scenes: Scenes, shuffle: bool = False
+) -> dict[str, float]:
+    """Greedy mIoU of localization and reasoning questions about scenes, by their cached features.
+
+    With `shuffle` each scene is asked about with the features of the next one.
+    """
+    model.eval()
+    found: dict[str, list[float]] = {"event_loc": [], "rtl": []}
+    features = np.roll(scenes.videos, 1, axis=0) if shuffle else scenes.videos
+    for seed, feature in zip(scenes.seeds, features, strict=True):
+        scene = synthetic.make_scene(seed)
+        asked = [qa for qa in synthetic.questions(scene) if qa.task in found and len(qa.spans) == 1]
+        for qa, span in zip(asked, _localize(model, processor, scene, asked, feature), strict=True):
+            found[qa.task].append(temporal_iou(span, qa.spans[0]))
+    return {f"{task}_miou": float(np.mean(values)) for task, values in found.items()}
+
+
+def _localize(
+    model: LitaForConditionalGeneration,
+    processor: LitaProcessor,
+    scene: synthetic.Scene,
+    asked: list[synthetic.QA],
+    feature: np.ndarray,
+) -> Iterator[Span]:
+    """The two most probable time tokens in turn, for all questions at once."""
+    time_ids = torch.tensor(model.config.time_token_ids)
+    video = torch.from_numpy(feature[None]).float()
+    starts: list[int] = [0] * len(asked)
+    picked: list[list[int]] = []
+    for known in range(2):
+        branches, ends, offset = [], [], 0
+        for qa, start in zip(asked, starts, strict=True):
+            answer = processor.time_codec.tokens[start] + " " + processor.time_codec.tokens[0]
+            prefix, ids, labels = branch_of(processor, [(qa.question, answer)])
+            first = next(i for i, label in enumerate(labels) if label != IGNORED)
+            branches.append((prefix, ids[: first + 1], labels[: first + 1]))
+            ends.append(len(prefix) + offset + first - 1 + known)
+            offset += first + 1
+        packed = pack([branches], processor.tokenizer.pad_token_id)
+        logits = model(
+            input_ids=packed.input_ids,
+            attention_mask=packed.mask,
+            position_ids=packed.position_ids,
+            video_features=video,
+        ).logits[0, ends]
+        picked.append(logits[:, time_ids].argmax(-1).tolist())
+        starts = picked[0]
+    for start, end in zip(*picked, strict=True):
+        low, high = sorted((start, end))
+        yield Span(processor.time_codec.decode(low, scene.duration), processor.time_codec.decode(high, scene.duration))

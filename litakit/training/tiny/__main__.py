@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
 
 from litakit.data import synthetic
+from litakit.modeling.tokenizer import LitaTokenizer
 from litakit.training.tiny.features import SHARD, encode_scenes
 from litakit.training.tiny.language import Scenes, train_language, validate
 from litakit.training.tiny.recipe import TinyRecipe, untrained_model, untrained_processor
@@ -24,7 +24,9 @@ VALIDATION_SEEDS = synthetic.TRAIN_SEEDS[-3000:]
 def main() -> None:
     """Run every stage that is not done yet, and write the model."""
     parser = argparse.ArgumentParser(description="Train litakit-tiny from nothing.")
-    parser.add_argument("work", type=Path, help="folder for checkpoints, features and the log; a rerun goes on there")
+    parser.add_argument(
+        "work", type=Path, help="folder for checkpoints, features and the log; a rerun goes on there"
+    )
     parser.add_argument("model", type=Path, help="folder that the finished model is written to")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -39,19 +41,19 @@ def train(recipe: TinyRecipe, work: Path, destination: Path) -> None:
     pieces = work / "tokenizer"
     if not (pieces / "tokenizer.json").exists():
         make_tokenizer(recipe).save_pretrained(pieces)
-    tokenizer = AutoTokenizer.from_pretrained(pieces)
+    tokenizer = LitaTokenizer.from_pretrained(pieces)
     processor = untrained_processor(recipe, tokenizer)
     model = untrained_model(recipe, len(tokenizer))
     train_vision(model, recipe, work)
     model.eval()
     rounded = -(-recipe.num_validation_scenes // SHARD) * SHARD
-    parts = [
+    scenes, validation = (
         Scenes(seeds, *encode_scenes(model, seeds, work / "features"))
         for seeds in (synthetic.TRAIN_SEEDS[: recipe.num_scenes], VALIDATION_SEEDS[:rounded])
-    ]
-    train_language(model, processor, recipe, *parts, work)
+    )
+    train_language(model, processor, recipe, scenes, validation, work)
     model.eval()
-    log_metrics(work, "wrong video", recipe.steps, **validate(model, processor, parts[1], shuffle=True))
+    log_metrics(work, "wrong video", recipe.steps, **validate(model, processor, validation, shuffle=True))
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     model.half().save_pretrained(destination)

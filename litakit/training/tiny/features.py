@@ -20,7 +20,9 @@ logger = logging.getLogger(__name__)
 SHARD = 50
 
 
-def encode_scenes(model: LitaForConditionalGeneration, seeds: range, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def encode_scenes(
+    model: LitaForConditionalGeneration, seeds: range, folder: Path
+) -> tuple[np.ndarray, np.ndarray]:
     """Visual features of scenes, from disk where they are there already.
 
     Args:

@@ -48,7 +48,7 @@ def train_language(
     validation: Scenes,
     folder: Path,
 ) -> None:
-    """Train in place, from the last checkpoint in `folder` if there is one; metrics go to its `metrics.jsonl`."""
+    """Train in place, from the last checkpoint in `folder` if there is one; metrics are logged there too."""
     trained = [p for name, p in model.named_parameters() if not name.startswith("vision_tower")]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith("vision_tower"))
@@ -128,10 +128,10 @@ def _loss(
     answered = (times + WORD_WEIGHT * words) / (is_time.sum() + WORD_WEIGHT * (~is_time).sum())
     place = _place_loss(model, logits, packed, time_ids)
     parts = {
-        "loss": float(answered),
-        "time_loss": float(times / is_time.sum().clamp(min=1)),
-        "word_loss": float(words / (~is_time).sum().clamp(min=1)),
-        "place_loss": float(place),
+        "loss": float(answered.detach()),
+        "time_loss": float((times / is_time.sum().clamp(min=1)).detach()),
+        "word_loss": float((words / (~is_time).sum().clamp(min=1)).detach()),
+        "place_loss": float(place.detach()),
     }
     return answered + PLACE_WEIGHT * place, parts
 
@@ -211,4 +211,7 @@ def _localize(
         starts = picked[0]
     for start, end in zip(*picked, strict=True):
         low, high = sorted((start, end))
-        yield Span(processor.time_codec.decode(low, scene.duration), processor.time_codec.decode(high, scene.duration))
+        yield Span(
+            processor.time_codec.decode(low, scene.duration),
+            processor.time_codec.decode(high, scene.duration),
+        )

@@ -29,7 +29,9 @@ class Packed:
     mask: Tensor
 
 
-def branch_of(processor: LitaProcessor, turns: Sequence[tuple[str, str]]) -> tuple[list[int], list[int], list[int]]:
+def branch_of(
+    processor: LitaProcessor, turns: Sequence[tuple[str, str]]
+) -> tuple[list[int], list[int], list[int]]:
     """A conversation as prefix ids, branch ids and the branch's labels."""
     messages: list[Message] = []
     for number, (question, answer) in enumerate(turns):
@@ -78,7 +80,7 @@ def _pack_row(
 def conversations(
     scene: synthetic.Scene, processor: LitaProcessor, count: int, rng: np.random.Generator
 ) -> list[list[tuple[str, str]]]:
-    """Conversations about a scene's video: localization and reasoning mostly, an account and video QA now and then."""
+    """Conversations about a scene's video: localization and reasoning mostly, now and then an account."""
     asked = synthetic.questions(scene, variant=int(rng.integers(1, 1 << 30)))
     localize = _some([qa for qa in asked if qa.task == "event_loc"], count // 2, rng)
     reason = _some([qa for qa in asked if qa.task == "rtl"], count - len(localize), rng)

@@ -65,8 +65,8 @@ def untrained_model(recipe: TinyRecipe, num_tokens: int) -> LitaForConditionalGe
     curve = torch.cat([phase.sin(), phase.cos()], 1) @ torch.randn(32, recipe.width)
     curve = 0.02 * curve / curve.std()
     with torch.no_grad():
-        model.get_input_embeddings().weight[ids] = curve
-        model.get_output_embeddings().weight[ids] = curve
+        for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+            table.get_parameter("weight")[ids] = curve
     return model
 
 

@@ -39,7 +39,7 @@ def sampled_seconds(scene: synthetic.Scene, num_frames: int) -> np.ndarray:
 
 
 def render_video(seed: int, size: int, num_frames: int = 100) -> np.ndarray:
-    """The sampled frames of a scene, uint8, (num_frames, size, size, 3), and last the still of its image questions.
+    """The sampled frames of a scene, and last the still of its image questions.
 
     Returns:
         uint8, (num_frames + 1, size, size, 3).

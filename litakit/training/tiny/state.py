@@ -36,7 +36,9 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer | 
 
 def log_metrics(folder: Path, stage: str, step: int, **values: float) -> None:
     """Append a line to `metrics.jsonl`."""
-    line = json.dumps({"stage": stage, "step": step} | {name: round(value, 4) for name, value in values.items()})
+    line = json.dumps(
+        {"stage": stage, "step": step} | {name: round(value, 4) for name, value in values.items()}
+    )
     logger.info("%s", line)
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")

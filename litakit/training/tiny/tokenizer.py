@@ -23,7 +23,7 @@ TIMESTAMP = re.compile(r"<[\d.]+>")
 
 
 def make_tokenizer(recipe: TinyRecipe) -> LitaTokenizer:
-    """Learn `recipe.num_pieces` pieces (bytes included, so that any text can be written) and add time tokens."""
+    """Learn `recipe.num_pieces` pieces (bytes too, so that any text can be written) and add time tokens."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(_sentences()),

@@ -67,7 +67,9 @@ def train_vision(model: LitaForConditionalGeneration, recipe: TinyRecipe, folder
     """Train the model's vision tower in place, from the last checkpoint in `folder` if there is one."""
     torch.manual_seed(recipe.seed)
     tower = Tower(recipe, model)
-    optimizer = torch.optim.AdamW(tower.parameters(), lr=recipe.vision_lr, weight_decay=0.02, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        tower.parameters(), lr=recipe.vision_lr, weight_decay=0.02, betas=(0.9, 0.98)
+    )
     state = folder / "vision.pt"
     first = load_state(state, tower, optimizer)
     started = time.monotonic()
@@ -99,8 +101,8 @@ def draw_frames(seed: int, size: int) -> Batch:
     """Frames of a scene, mostly from the middle of events, and what is to be seen in them.
 
     Returns:
-        pixels uint8 (F, size, size, 3); per name presence and signals, (F, names, 10); per patch the name whose
-        centre lies in it plus 1, 0 for none, (F, 64).
+        pixels uint8 (F, size, size, 3); per name presence and signals, (F, names, 10); per patch the name
+        whose centre lies in it plus 1, 0 for none, (F, 64).
     """
     scene = synthetic.make_scene(seed)
     renderer = synthetic.Renderer(scene, (RENDERED, RENDERED), crop=True)
@@ -153,15 +155,17 @@ def _loss(tower: Tower, drawn: list[Batch], step: int, recipe: TinyRecipe) -> tu
     loss = 0.3 * object_loss.sum(1).mean() + colour_loss + shape_loss + 0.5 * signal_loss
     pooled = tower.probe.pooled(POOLED_SCALE * patches.mean(1)).unflatten(-1, (NUM_NAMES, -1))
     present = states[..., 0]
-    presence_loss = F.binary_cross_entropy_with_logits(pooled[..., 0], present, reduction="none").sum(1).mean()
+    presence_loss = (
+        F.binary_cross_entropy_with_logits(pooled[..., 0], present, reduction="none").sum(1).mean()
+    )
     error = (pooled[..., 1:] - states[..., 1:]) ** 2 * present[..., None]
     state_loss = (error * weights).sum() / present.sum()
     ramp = min(1.0, max(0.0, (step - recipe.vision_pooled_from) / RAMP))
     parts = {
-        "colour_loss": float(colour_loss),
-        "shape_loss": float(shape_loss),
-        "signal_loss": float(signal_loss),
-        "pooled_presence_loss": float(presence_loss),
-        "pooled_state_loss": float(state_loss),
+        "colour_loss": float(colour_loss.detach()),
+        "shape_loss": float(shape_loss.detach()),
+        "signal_loss": float(signal_loss.detach()),
+        "pooled_presence_loss": float(presence_loss.detach()),
+        "pooled_state_loss": float(state_loss.detach()),
     }
     return loss + ramp * (presence_loss + state_loss), parts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from litakit.assistant.answer import Answer, TimeAxis, span_confidence
@@ -44,7 +44,7 @@ class AnswerStream:
     remembered.
     """
 
-    def __init__(self, pieces: Iterator[str], result: list[Answer]) -> None:
+    def __init__(self, pieces: Generator[str, None, None], result: list[Answer]) -> None:
         self._pieces = pieces
         self._result = result
 
@@ -56,9 +56,7 @@ class AnswerStream:
 
     def close(self) -> None:
         """End the generation, if it still runs."""
-        close = getattr(self._pieces, "close", None)
-        if close is not None:
-            close()
+        self._pieces.close()
 
     @property
     def answer(self) -> Answer:
@@ -99,6 +97,7 @@ class VideoSession:
         self._axis = TimeAxis(assistant.processor.time_codec, video.duration, video.start)
         self._prefix = PrefixCache(assistant.model)
         self._history: tuple[Message, ...] = ()
+        self._generating = Lock()
 
     def __repr__(self) -> str:
         part = "an image" if self.duration is None else f"{self.start:.1f}-{self.start + self.duration:.1f} s"
@@ -223,19 +222,23 @@ class VideoSession:
         on_token: Callable[[int], None] | None = None,
         stop: Event | None = None,
     ) -> Generated:
-        tokenizer = self._assistant.processor.tokenizer
-        return generate(
-            self._assistant.model,
-            self._prefix,
-            turn.ids,
-            self._features,
-            options,
-            turn.limit,
-            eos_token_ids=self._assistant.eos_token_ids,
-            pad_token_id=tokenizer.pad_token_id,
-            on_token=on_token,
-            stop=stop,
-        )
+        if not self._generating.acquire(blocking=False):
+            raise RuntimeError("this session is still answering: read its stream to the end, or close it")
+        try:
+            return generate(
+                self._assistant.model,
+                self._prefix,
+                turn.ids,
+                self._features,
+                options,
+                turn.limit,
+                eos_token_ids=self._assistant.eos_token_ids,
+                pad_token_id=self._assistant.processor.tokenizer.pad_token_id,
+                on_token=on_token,
+                stop=stop,
+            )
+        finally:
+            self._generating.release()
 
     def _finish(self, turn: _Turn, generated: Generated) -> Answer:
         """Make the answer and remember the turn."""
@@ -275,7 +278,9 @@ class VideoSession:
             seconds_taken=time.perf_counter() - turn.started,
         )
 
-    def _pieces(self, turn: _Turn, options: GenerationOptions, result: list[Answer]) -> Iterator[str]:
+    def _pieces(
+        self, turn: _Turn, options: GenerationOptions, result: list[Answer]
+    ) -> Generator[str, None, None]:
         """Generate in a thread and hand on what is sure to stay; ending this iterator ends the thread."""
         queue: SimpleQueue[int | Generated | BaseException] = SimpleQueue()
         stop = Event()
@@ -303,7 +308,9 @@ class VideoSession:
         if piece := maker.rest(answer.text):
             yield piece
 
-    def _refined_pieces(self, turn: _Turn, options: GenerationOptions, result: list[Answer]) -> Iterator[str]:
+    def _refined_pieces(
+        self, turn: _Turn, options: GenerationOptions, result: list[Answer]
+    ) -> Generator[str, None, None]:
         first = self._finish(turn, self._run(turn, options))
         part = second_look(first, self._axis)
         if not isinstance(part, Part):

@@ -59,7 +59,7 @@ def doctor(json_output: Annotated[bool, typer.Option("--json", help="Print JSON.
 def examine() -> dict[str, dict[str, Any]]:
     """Return what `litakit doctor` shows, section by section."""
     decoders = _decoders()
-    report = {
+    report: dict[str, dict[str, Any]] = {
         "versions": {"python": sys.version.split()[0], "platform": platform.platform()}
         | {name: _version(name) or "not installed" for name in PACKAGES},
         "decoders": decoders,

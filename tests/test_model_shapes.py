@@ -1,11 +1,9 @@
 """Vision towers, language models and switches of any make; saving, loading, training machinery."""
 
-import logging
-
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedConfig
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from litakit.modeling import (
     LAYOUTS,
@@ -14,7 +12,6 @@ from litakit.modeling import (
     choose_attention,
     pool_visual_tokens,
 )
-from litakit.modeling.losses import next_token_loss
 from tests._tiny import NUM_WORDS, tiny_ids, tiny_model, tiny_pixels
 
 MAKES = [("clip", "llama"), ("siglip", "qwen2"), ("clip", "qwen2"), ("siglip", "llama")]
@@ -164,8 +161,9 @@ def test_new_rows_are_the_mean_of_the_old():
 
 def test_gradient_checkpointing_changes_no_gradient():
     plain, saving = tiny_model().train(), tiny_model().train()
-    saving.activation_checkpointing_enable()
-    assert saving.is_activation_checkpointing
+    newer = "activation_checkpointing_enable"  # its name since transformers 5.20 or so
+    getattr(saving, newer if hasattr(saving, newer) else "gradient_checkpointing_enable")()
+    assert saving.language_model.model.gradient_checkpointing
     ids = torch.tensor([tiny_ids(plain, 7, 8, 9)])
     labels = ids.where(ids < NUM_WORDS, -100)
     for model in (plain, saving):
@@ -199,60 +197,6 @@ def test_the_place_learns_nothing():
     assert model.get_output_embeddings().weight.grad[7].abs().max() > 0
 
 
-def test_loss_is_a_mean_over_supervised_tokens():
-    torch.manual_seed(0)
-    logits, labels = torch.randn(2, 5, 7), torch.tensor([[-100, 3, 1, -100, 2], [-100, -100, -100, -100, 6]])
-    terms = [
-        -logits[row, at - 1].log_softmax(-1)[label]
-        for row, at, label in [(0, 1, 3), (0, 2, 1), (0, 4, 2), (1, 4, 6)]
-    ]
-    assert next_token_loss(logits, labels).item() == pytest.approx(sum(terms).item() / 4, rel=1e-5)
-    assert next_token_loss(logits, labels, num_items=8).item() == pytest.approx(
-        sum(terms).item() / 8, rel=1e-5
-    )
-    assert next_token_loss(logits, torch.full((2, 5), -100)).item() == 0
-    with pytest.raises(ValueError, match=r"batch and length \(2, 5\), got \(2, 4\)"):
-        next_token_loss(logits, labels[:, 1:])
-
-
-def test_places_and_videos_must_match():
-    model = tiny_model()  # 6 + 16 = 22 tokens a video
-    ids, pixels = torch.tensor([tiny_ids(model, 7)]), tiny_pixels()
-    with pytest.raises(ValueError, match=r"hold 22 places .*but 0 visual tokens were given"):
-        model(input_ids=ids)
-    with pytest.raises(ValueError, match=r"hold 22 places .* are 44 tokens \(2 videos of 22\)"):
-        model(input_ids=ids, pixel_values_videos=tiny_pixels(2))
-    with pytest.raises(ValueError, match=r"hold 21 places .* are 22 tokens"):
-        model(input_ids=ids[:, 3:], pixel_values_videos=pixels)
-    with pytest.raises(ValueError, match=r"hold 0 places .* are 44 tokens"):
-        model(input_ids=torch.tensor([[1, 5]]), pixel_values_videos=tiny_pixels(2))
-    with pytest.raises(ValueError, match=r"got \(6, 3, 16, 16\)"):
-        model.get_video_features(pixels[0])
-    with pytest.raises(
-        ValueError, match=r"video_features must have the shape \(videos, tokens, 16\), got \(1, 22, 17\)"
-    ):
-        model(input_ids=ids, video_features=torch.zeros(1, 22, 17))
-    with pytest.raises(ValueError, match="either pixel_values_videos or video_features, got both"):
-        model(input_ids=ids, pixel_values_videos=pixels, video_features=torch.zeros(1, 22, 16))
-    with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
-        model(pixel_values_videos=pixels)
-
-
-def test_videos_fill_places_in_reading_order():
-    model = tiny_model()
-    video = [70] * 22
-    rows = [[1, *video, 7], [1, 2, *[9] * 22]]
-    pixels = tiny_pixels(2)
-    with torch.no_grad():
-        by_row = model(input_ids=torch.tensor(rows), pixel_values_videos=pixels).logits
-        in_order = model(input_ids=torch.tensor(rows), pixel_values_videos=pixels[:1]).logits
-        swapped = model(input_ids=torch.tensor(rows[::-1]), pixel_values_videos=pixels.flip(0)).logits
-        two = model(input_ids=torch.tensor([[1, *video, 7, *video]]), pixel_values_videos=pixels).logits
-    assert torch.equal(by_row, in_order)
-    torch.testing.assert_close(by_row, swapped.flip(0))
-    torch.testing.assert_close(two[:, :24], by_row[:1], atol=1e-4, rtol=1e-4)
-
-
 def test_embeddings_instead_of_ids():
     model = tiny_model()
     ids = torch.tensor([[1, 5, 6]])
@@ -263,51 +207,6 @@ def test_embeddings_instead_of_ids():
     assert isinstance(as_tuple, tuple)
     with pytest.raises(ValueError, match="a video needs input_ids"):
         model(inputs_embeds=embeds, pixel_values_videos=tiny_pixels())
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"visual_layout": "slow_fast"}, "visual_layout must be one of temporal, .*, got 'slow_fast'"),
-        ({"time_token_ids": [1, 2]}, "expected 10 time_token_ids .*, got 2"),
-        ({"video_token_id": 71}, r"rows of the vocabulary of 71 tokens .*, got \[71\]"),
-        ({"video_token_id": 65, "time_token_ids": list(range(60, 70))}, "65 is also one of time_token_ids"),
-    ],
-)
-def test_configurations_that_cannot_be(changes, message):
-    with pytest.raises(ValueError, match=message):
-        tiny_model(**changes)
-
-
-def test_configuration_defaults_are_the_published_model():
-    config = LitaConfig()
-    assert (config.num_frames, config.num_time_tokens, config.visual_layout) == (
-        100,
-        100,
-        "temporal_spatial_pool",
-    )
-    vocab_size = config.text_config.vocab_size
-    assert config.video_token_id == vocab_size - 1
-    assert config.time_token_ids == list(range(vocab_size - 101, vocab_size - 1))
-    as_dict = LitaConfig(
-        vision_config={"model_type": "clip_vision_model", "image_size": 224, "patch_size": 14}
-    )
-    assert as_dict.num_visual_tokens == 356
-    assert isinstance(as_dict.vision_config, PreTrainedConfig)
-    assert as_dict.count_visual_tokens(8) == 8 + 256
-
-
-def test_attention_is_chosen_and_said(caplog, tmp_path):
-    with caplog.at_level(logging.INFO, logger="litakit.modeling.attention"):
-        assert choose_attention("auto", torch.float32, "cpu") == "sdpa"
-        assert choose_attention("eager", torch.float32, "cpu") == "eager"
-    assert "sdpa (flash-attn not used: it needs a CUDA GPU, the device is cpu)" in caplog.text
-    assert "eager, as asked" in caplog.text
-    tiny_model().save_pretrained(tmp_path)
-    for name in ("eager", "sdpa"):
-        model = AutoModelForImageTextToText.from_pretrained(tmp_path, attn_implementation=name)
-        assert model.attention == name
-        assert model.vision_tower.config._attn_implementation == name
 
 
 @pytest.mark.gpu

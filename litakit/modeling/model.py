@@ -250,7 +250,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             return embeds
         is_place, used = places.find_places(input_ids, self.config.video_token_id, *video_features.shape[:2])
         tokens = self.get_visual_tokens(video_features[used]).to(embeds.device, embeds.dtype)
-        return embeds.masked_scatter(is_place[..., None], tokens)
+        return embeds.masked_scatter(is_place[..., None].to(embeds.device), tokens)
 
     def generate(
         self,

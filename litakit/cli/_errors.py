@@ -16,6 +16,8 @@ def one_line_errors() -> Iterator[None]:
     """Turn errors of usage, input, files and missing packages into a line and exit code 2."""
     try:
         yield
+    except typer.Exit:  # a RuntimeError of its own
+        raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"litakit: {' '.join(str(error).split()) or type(error).__name__}", err=True)
         raise typer.Exit(WRONG_INPUT) from error

@@ -27,6 +27,9 @@ ENCODER_FIELDS = (
     "input_type",
 )
 
+# What a configuration also says without changing a feature: who wrote it, and the type that the weights have.
+NO_PART = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
+
 
 def content_digest(source: str | os.PathLike[str]) -> str:
     """Return the digest of a video's content: a file's bytes, or the names and bytes of a folder's files.
@@ -70,7 +73,11 @@ def encoder_digest(model: LitaForConditionalGeneration) -> str:
         for name, tensor in module.state_dict().items()
     }
     config = {name: getattr(model.config, name) for name in ENCODER_FIELDS}
-    vision_config = model.config.vision_config.to_diff_dict()
+    vision_config = {
+        name: value
+        for name, value in model.config.vision_config.to_diff_dict().items()
+        if name not in NO_PART
+    }
     return key_digest({"config": config, "vision_config": vision_config, "weights": weights})
 
 

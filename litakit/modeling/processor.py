@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
@@ -100,10 +101,12 @@ class LitaProcessor(ProcessorMixin):
         """Preprocessing of one frame, for :func:`litakit.video.decode_frames`."""
         from litakit.video import FrameTransform
 
+        settings = self.image_processor
         return FrameTransform(
-            size=_frame_size(self.image_processor),
-            mean=tuple(self.image_processor.image_mean),
-            std=tuple(self.image_processor.image_std),
+            size=_frame_size(settings),
+            mean=_three(settings.image_mean),
+            std=_three(settings.image_std),
+            resample="bilinear" if settings.resample == Image.Resampling.BILINEAR else "bicubic",
             aspect=self.image_aspect_ratio,
         )
 
@@ -302,3 +305,8 @@ def _frame_size(image_processor: Any) -> int:
     if size is None or sides.get("width", size) != size:
         raise ValueError(f"expected an image processor with a square size, got {sides}")
     return int(size)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from litakit.video import VideoError
 from PIL import Image
 
 import litakit
@@ -20,7 +21,6 @@ from litakit.features import FeatureStore
 from litakit.messages import Message
 from litakit.spans import Span, temporal_iou
 from litakit.time_tokens import SecondsText, TimeTokenizer
-from litakit.video import VideoError
 from tests._small_lita import FRAMES, LONGER, QUESTION, SHORT, small_lita, watching
 
 OTHER = "What happens after that?"
@@ -41,7 +41,7 @@ def ask(session, question=QUESTION, **options):
     return session.ask(question, **{"max_new_tokens": LIMIT, **options})
 
 
-# --- encoded once, read once -------------------------------------------------------------------------------------
+# --- encoded once, read once ---
 
 
 def test_opening_encodes_and_asking_does_not(assistant):
@@ -172,7 +172,7 @@ def test_reset_forgets_the_conversation(session):
     assert ask(session).token_ids == first.token_ids
 
 
-# --- what an answer holds ----------------------------------------------------------------------------------------
+# --- what an answer holds ---
 
 
 @pytest.mark.parametrize("num_beams", [1, 3])
@@ -301,7 +301,7 @@ def test_a_user_may_write_image_and_it_stays_words(session):
     assert "What does <image> mean?" in answer.prompt
 
 
-# --- options -----------------------------------------------------------------------------------------------------
+# --- options ---
 
 
 def test_temperature_and_seed_act(session):
@@ -387,7 +387,7 @@ def test_the_template_acts_and_a_wrong_one_is_refused():
         Assistant(model, processor, template="v7")
 
 
-# --- parts and the second look -----------------------------------------------------------------------------------
+# --- parts and the second look ---
 
 
 def test_a_part_is_seen_alone_and_answered_in_the_whole_videos_seconds(assistant):
@@ -509,7 +509,7 @@ def test_refine_says_why_it_does_not(assistant, session):
     assert stream.answer.notes == answer.notes
 
 
-# --- streaming ---------------------------------------------------------------------------------------------------
+# --- streaming ---
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 1.5, "seed": 3}, {"num_beams": 2}])
@@ -585,7 +585,7 @@ def test_plain_seconds_are_shown_whole_and_moved(assistant):
     assert maker.rest("from 112.5s to 130.0s") == "130.0s"
 
 
-# --- images, folders, long videos --------------------------------------------------------------------------------
+# --- images, folders, long videos ---
 
 
 def test_a_still_image_has_no_time_axis(assistant, tmp_path):
@@ -616,7 +616,7 @@ def test_a_long_video_says_how_coarse_its_times_are(assistant):
     assert not any("one time token spans" in note for note in short.notes)
 
 
-# --- the seam of the time codec ----------------------------------------------------------------------------------
+# --- the seam of the time codec ---
 
 
 def test_plain_seconds_are_a_codec_too():
@@ -636,7 +636,7 @@ def test_spans_of_plain_seconds_have_no_confidence():
     assert span_confidence("from 12.5 s to 30 s", spans, (), axis) == (None,)
 
 
-# --- confidence --------------------------------------------------------------------------------------------------
+# --- confidence ---
 
 
 def boundary(weights, index, duration=60.0):
@@ -671,7 +671,7 @@ def test_times_that_are_no_tokens_give_no_confidence():
     assert span_confidence("<t1> <5.0>", spans, [boundary(np.ones(100), 1, 99.0)], axis) == (None,)
 
 
-# --- loading -----------------------------------------------------------------------------------------------------
+# --- loading ---
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path):

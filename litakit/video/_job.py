@@ -1,0 +1,255 @@
+"""One job of the worker: look at a source, choose frames, decode and shrink them.
+
+Frames are shrunk in a second thread while decoding goes on; Pillow and swscale let go of the interpreter's
+lock. At most a few frames are in flight, so that memory does not grow with the video.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from litakit.video._sources import frame_files, image_format, kind_of, read_image
+from litakit.video._table import FrameTable
+from litakit.video.sampling import Choice, choose_frames
+from litakit.video.transform import FrameTransform
+from litakit.video.types import Backend, Kind, Pixels, Sampling, VideoError, VideoInfo
+
+MAX_IN_FLIGHT = 3
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the worker is asked for; the fields are those of `decode_frames`. No frames: facts only."""
+
+    source: str
+    num_frames: int
+    start: float | None = None
+    end: float | None = None
+    sampling: Sampling = "auto"
+    backend: Backend = "auto"
+    fps: float | None = None
+    duration: float | None = None
+    transform: FrameTransform | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which frames will come: the unique ones in ascending order, each once. A second plan undoes the first."""
+
+    choice: Choice | None
+    indices: list[int]
+    boundaries: Any
+    backend: str
+
+
+class Outlet(Protocol):
+    """Where a job's results go."""
+
+    def plan(self, plan: Plan) -> None:
+        """Announce the frames that will come."""
+
+    def frame(self, slot: int, pixels: Pixels) -> None:
+        """Hand over the frame at a place among the plan's indices."""
+
+    def ping(self) -> None:
+        """Give a sign of life."""
+
+
+def run(request: Request, outlet: Outlet) -> VideoInfo:
+    """Do one job and return the facts about the source.
+
+    Raises:
+        VideoError: the source cannot be read.
+        ValueError: the part asked for does not exist in it.
+    """
+    path, kind = kind_of(request.source)
+    if kind == "video":
+        if request.fps is not None or request.duration is not None:
+            raise VideoError(path, "fps= and duration= are for folders of frames; a video has its own times")
+        return _run_video(path, request, outlet)
+    return _run_images(path, kind, request, outlet)
+
+
+def _run_video(path: str, request: Request, outlet: Outlet) -> VideoInfo:
+    if importlib.util.find_spec("av") is None:
+        return _run_without_pyav(path, request, outlet)
+    from litakit.video import _scan
+
+    backend = "decord" if request.backend == "decord" else "pyav"
+    try:
+        table = _scan.scan(path, outlet.ping)
+        try:
+            return _decode(path, table, request, outlet, backend)
+        except _scan.PacketsMisledError as misled:
+            table = _scan.scan(path, outlet.ping, decode=True)
+            note = f"decoded in full, because {misled}"
+            table = replace(table, warnings=(*table.warnings, note))
+            return _decode(path, table, request, outlet, backend)
+    except _scan.PacketsMisledError as misled:
+        raise VideoError(path, f"it cannot be decoded twice alike: {misled}") from misled
+    except _scan.DecoderError as error:
+        raise VideoError(path, str(error)) from error
+
+
+def _run_without_pyav(path: str, request: Request, outlet: Outlet) -> VideoInfo:
+    if request.backend == "pyav":
+        raise VideoError(path, 'PyAV is not installed; "pip install av", or use backend="decord"')
+    from litakit.video import _decord
+
+    try:
+        return _decode(path, _decord.scan(path), request, outlet, "decord")
+    except _decord.DecoderError as error:
+        raise VideoError(path, str(error)) from error
+
+
+def _decode(path: str, table: FrameTable, request: Request, outlet: Outlet, backend: str) -> VideoInfo:
+    choice, unique = _choose(path, table, request)
+    outlet.plan(Plan(choice, unique.tolist(), table.boundaries, backend))
+    if len(unique):
+        slots = {int(index): slot for slot, index in enumerate(unique)}
+        _shrink_all(_frames(path, table, unique, request, outlet, backend), slots, outlet)
+    return _info(path, "video", table)
+
+
+def _frames(
+    path: str, table: FrameTable, unique: np.ndarray, request: Request, outlet: Outlet, backend: str
+) -> Iterator[tuple[int, Callable[[], Pixels]]]:
+    """Yield (index, a call that gives the finished frame)."""
+    transform = request.transform
+    if backend == "decord":
+        from litakit.video import _decord
+
+        for index, rgb in _decord.decode_indices(path, table, unique, outlet.ping):
+            yield index, _finisher(rgb, transform)
+        return
+    from av.video.reformatter import VideoReformatter
+
+    from litakit.video import _pyav
+
+    reformatter = VideoReformatter()
+    size: tuple[int, int] | None = None
+    for index, frame in _pyav.decode_indices(path, table, unique, outlet.ping):
+        if transform is None and size is None:
+            size = (frame.width, frame.height)
+
+        def finish(frame: Any = frame) -> Pixels:
+            rgb = _pyav.to_rgb(reformatter, frame, size)
+            return rgb if transform is None else transform.apply(rgb)
+
+        yield index, finish
+
+
+def _finisher(rgb: Pixels, transform: FrameTransform | None) -> Callable[[], Pixels]:
+    return lambda: rgb if transform is None else transform.apply(rgb)
+
+
+def _shrink_all(
+    frames: Iterator[tuple[int, Callable[[], Pixels]]], slots: dict[int, int], outlet: Outlet
+) -> None:
+    """Finish frames in a thread of their own while the next are decoded, and hand them over in order."""
+    pending: list[tuple[int, Future[Pixels]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for index, finish in frames:
+            pending.append((slots[index], pool.submit(finish)))
+            while len(pending) > MAX_IN_FLIGHT or (pending and pending[0][1].done()):
+                slot, future = pending.pop(0)
+                outlet.frame(slot, future.result())
+        for slot, future in pending:
+            outlet.frame(slot, future.result())
+
+
+def _choose(path: str, table: FrameTable, request: Request) -> tuple[Choice | None, np.ndarray]:
+    if request.num_frames == 0:
+        return None, np.empty(0, dtype=np.int64)
+    try:
+        choice = choose_frames(
+            table.boundaries,
+            request.num_frames,
+            sampling=request.sampling,
+            average_fps=table.average_fps,
+            start=request.start,
+            end=request.end,
+        )
+    except ValueError as error:
+        raise VideoError(path, str(error)) from error
+    return choice, np.unique(choice.indices)
+
+
+def _run_images(path: str, kind: Kind, request: Request, outlet: Outlet) -> VideoInfo:
+    if kind == "image":
+        return _run_still(path, request, outlet)
+    files = frame_files(path)
+    table = _folder_table(path, len(files), request)
+    first = read_image(files[0])
+    table = replace(table, width=first.shape[1], height=first.shape[0], codec=image_format(files[0]))
+    choice, unique = _choose(path, table, request)
+    outlet.plan(Plan(choice, unique.tolist(), table.boundaries, "pillow"))
+
+    def frames() -> Iterator[tuple[int, Callable[[], Pixels]]]:
+        for index in unique.tolist():
+            rgb = read_image(files[index])
+            if request.transform is None and rgb.shape != first.shape:
+                sizes = f"{first.shape[1]}x{first.shape[0]} and {rgb.shape[1]}x{rgb.shape[0]}"
+                raise VideoError(
+                    path, f"frames of different sizes ({sizes}): give a transform to make them alike"
+                )
+            yield index, _finisher(rgb, request.transform)
+
+    _shrink_all(frames(), {int(index): slot for slot, index in enumerate(unique)}, outlet)
+    return _info(path, "frames", table)
+
+
+def _run_still(path: str, request: Request, outlet: Outlet) -> VideoInfo:
+    if any(value is not None for value in (request.start, request.end, request.fps, request.duration)):
+        raise VideoError(path, "a still image has no times: start=, end=, fps= and duration= do not apply")
+    rgb = read_image(path)
+    table = FrameTable(np.zeros(2), 0.0, width=rgb.shape[1], height=rgb.shape[0], codec=image_format(path))
+    choice = Choice(np.zeros(request.num_frames, dtype=np.int64), "index", 0.0, 0.0)
+    outlet.plan(Plan(choice, [0], table.boundaries, "pillow"))
+    if request.num_frames:
+        outlet.frame(0, rgb if request.transform is None else request.transform.apply(rgb))
+    return replace(_info(path, "image", table), duration=None)
+
+
+def _folder_table(path: str, num_files: int, request: Request) -> FrameTable:
+    fps, duration = request.fps, request.duration
+    if (fps is None) == (duration is None):
+        given = "neither" if fps is None else "both"
+        raise VideoError(
+            path,
+            f"a folder of frames needs fps= or duration=, got {given} ({num_files} frames; the published layout "
+            "has 5 frames a second: fps=5)",
+        )
+    value = fps if fps is not None else duration
+    if value is None or not np.isfinite(value) or value <= 0:
+        raise VideoError(path, f"fps= and duration= must be positive, got fps={fps} and duration={duration}")
+    rate = fps if fps is not None else num_files / value
+    return FrameTable(np.arange(num_files + 1) / rate, float(rate))
+
+
+def _info(path: str, kind: Kind, table: FrameTable) -> VideoInfo:
+    from litakit.video.sampling import has_constant_rate
+
+    return VideoInfo(
+        path=path,
+        kind=kind,
+        duration=float(table.boundaries[-1]),
+        num_frames=table.num_frames,
+        average_fps=table.average_fps,
+        width=table.width,
+        height=table.height,
+        rotation=table.rotation,
+        is_mirrored=table.is_mirrored,
+        codec=table.codec,
+        is_variable_rate=not has_constant_rate(table.boundaries[:-1], table.average_fps),
+        first_pts_seconds=table.first_pts_seconds,
+        has_edit_list=table.has_edit_list,
+        container_duration=table.container_duration,
+        warnings=table.warnings,
+    )

@@ -1,0 +1,186 @@
+"""Frames of a video file by PyAV, decoding as little as it can.
+
+It jumps to the last key frame before a wanted frame, leaves out what nothing refers to on the way, and stops
+feeding the decoder once the wanted frame is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+
+from litakit.video._orientation import orientation_of
+from litakit.video._scan import PacketsMisledError, Ping, decode_all, open_video
+from litakit.video._table import FrameTable, PacketTable
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+
+    from litakit.video.types import Indices, Pixels
+
+# Where "not a reference" is a property of the frame itself, so that leaving it out changes no other frame.
+# (In HEVC and AV1 it holds within a layer only.)
+SKIPPABLE = frozenset({"h264", "mpeg4", "mpeg2video", "mpeg1video"})
+
+
+def decode_indices(
+    path: str, table: FrameTable, wanted: Indices, ping: Ping
+) -> Iterator[tuple[int, VideoFrame]]:
+    """Yield (index, decoded frame) for each wanted index, in ascending order.
+
+    Args:
+        path: video file.
+        table: what `scan` found.
+        wanted: ascending indices without repeats.
+        ping: called now and then, as a sign of life.
+
+    Raises:
+        PacketsMisledError: the decoder does not show what the table promises.
+    """
+    container, stream = open_video(path)
+    with container:
+        if table.packets is None:
+            yield from _from_the_start(container, stream, wanted, ping)
+        else:
+            yield from _Jumper(container, stream, table.packets, ping).run(wanted)
+
+
+def to_rgb(reformatter: VideoReformatter, frame: VideoFrame, size: tuple[int, int] | None = None) -> Pixels:
+    """Return a decoded frame as it is to be seen: (H, W, 3) uint8, turned as the metadata asks.
+
+    Args:
+        reformatter: kept from frame to frame.
+        frame: as decoded.
+        size: (width, height) before turning; None for the frame's own.
+    """
+    width, height = size or (frame.width, frame.height)
+    rgb = reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
+    return orientation_of(frame).apply(rgb.to_ndarray())
+
+
+def _from_the_start(
+    container: InputContainer, stream: VideoStream, wanted: Indices, ping: Ping
+) -> Iterator[tuple[int, VideoFrame]]:
+    left = iter(wanted.tolist())
+    target = next(left, None)
+    index = 0
+    for frame, _ in decode_all(container, stream):
+        if frame is None:
+            continue
+        if index == target:
+            yield index, frame
+            target = next(left, None)
+            if target is None:
+                return
+        index += 1
+        if index % 50 == 0:
+            ping()
+    raise PacketsMisledError(f"frame {target} of a file does not come a second time")
+
+
+class _Jumper:
+    """Decodes runs of packets, each from a key frame to the last wanted frame that needs it."""
+
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, packets: PacketTable, ping: Ping
+    ) -> None:
+        self.container = container
+        self.stream = stream
+        self.decoder = stream.codec_context
+        self.packets = packets
+        self.ping = ping
+        self.can_skip = self.decoder.name in SKIPPABLE
+        self.source: Iterator[Packet] = container.demux(stream)
+        self.position = -1  # number of the last packet read
+
+    def run(self, wanted: Indices) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the wanted frames, run by run."""
+        for key, indices in self._runs(wanted):
+            yield from self._one_run(key, indices)
+
+    def _runs(self, wanted: Indices) -> list[tuple[int, list[int]]]:
+        """Group wanted frames by the key packet from which they are reached."""
+        runs: list[tuple[int, list[int]]] = []
+        packets = self.packets
+        starts = packets.keys[np.searchsorted(packets.key_pts, packets.pts[wanted], side="right") - 1]
+        reached = -1
+        for index, key in zip(wanted.tolist(), starts.tolist(), strict=True):
+            if runs and key <= reached:  # on the way already: no jump forward to be had
+                runs[-1][1].append(index)
+            else:
+                runs.append((key, [index]))
+            reached = max(reached, int(packets.packet_of[index]))
+        return runs
+
+    def _one_run(self, key: int, indices: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        packets = self.packets
+        targets = {int(packets.pts[index]): index for index in indices}
+        needed = {int(packets.packet_of[index]) for index in indices}
+        last = max(needed)
+        expected = iter(indices)
+        for packet, number in self._packets_from(key):
+            if self.can_skip:
+                self.decoder.skip_frame = "DEFAULT" if number in needed or number == key else "NONREF"
+            for frame in self._decode(packet):
+                if frame.pts in targets:
+                    yield self._checked(targets[frame.pts], next(expected, None)), frame
+            if number >= last:
+                break
+        for frame in self._decode(None):
+            if frame.pts in targets:
+                yield self._checked(targets[frame.pts], next(expected, None)), frame
+        if next(expected, None) is not None:
+            raise PacketsMisledError("a frame that the packets promise is not shown")
+        self.decoder.flush_buffers()
+        self.ping()
+
+    def _packets_from(self, key: int) -> Iterator[tuple[Packet, int]]:
+        """Yield packets from number `key` on, reading on or jumping, whichever is shorter."""
+        started = key == self.position + 1
+        if not started:
+            self._seek(key)
+        while True:
+            try:
+                packet = next(self.source, None)
+            except (av.FFmpegError, OSError) as error:
+                raise PacketsMisledError("a packet cannot be read a second time") from error
+            if packet is None or packet.pts is None or packet.pts not in self.packets.number_of:
+                raise PacketsMisledError("packets differ from those of the first look")
+            number = self.packets.number_of[packet.pts]
+            self.position = number
+            if number > key and not started:
+                raise PacketsMisledError("a jump went too far")
+            if number >= key:
+                started = True
+                yield packet, number
+                if number % 500 == 0:
+                    self.ping()
+
+    def _seek(self, key: int) -> None:
+        pts = int(self.packets.key_pts[np.searchsorted(self.packets.keys, key)])
+        try:
+            self.container.seek(pts, stream=self.stream, backward=True)
+        except (av.FFmpegError, OSError) as error:
+            raise PacketsMisledError("the file cannot be jumped in") from error
+        self.source = self.container.demux(self.stream)
+
+    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+        try:
+            return self.decoder.decode(packet)
+        except av.EOFError:
+            return []
+        except (av.FFmpegError, ValueError) as error:
+            raise PacketsMisledError("a packet cannot be decoded") from error
+
+    @staticmethod
+    def _checked(index: int, expected: int | None) -> int:
+        if index != expected:
+            raise PacketsMisledError(f"frame {expected} was to come, and {index} came")
+        return index

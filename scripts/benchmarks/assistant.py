@@ -2,9 +2,9 @@
 
     python scripts/benchmarks/assistant.py [--model tiny] [--video VIDEO] [--rounds 5]
 
-The first question pays for decoding 100 frames, encoding them and reading the prompt; the second only for its
-own words. No disk cache. Target: the second at least 15 times faster, on 60 s of 640x360. Exit code 1 where it is
-missed. Measure on an otherwise idle machine.
+The first question pays for decoding 100 frames, encoding them and reading the prompt; the second only
+for its own words. No disk cache. Target: the second at least 15 times faster, on 60 s of 640x360. Exit
+code 1 where it is missed. Measure on an otherwise idle machine.
 """
 
 import argparse

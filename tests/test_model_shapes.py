@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText
 
 from litakit.modeling import (
     LAYOUTS,
@@ -98,6 +98,7 @@ def test_saved_and_loaded(tmp_path, vision, text, tied):
         assert ("language_model.lm_head.weight" in weights.keys()) != tied  # noqa: SIM118
     loaded = AutoModelForImageTextToText.from_pretrained(tmp_path)
     assert type(loaded) is LitaForConditionalGeneration
+    assert type(AutoModel.from_pretrained(tmp_path)) is LitaForConditionalGeneration
     assert type(AutoConfig.from_pretrained(tmp_path)) is LitaConfig
     assert loaded.config.to_dict() == {**model.config.to_dict(), **volatile(loaded.config)}
     assert (loaded.get_input_embeddings().weight is loaded.get_output_embeddings().weight) == tied

@@ -1,10 +1,10 @@
 """Models: configuration, model, processor, tokenizer, checkpoints (floor 2).
 
 Importing this package makes the Auto classes of transformers know litakit's folders: ``AutoConfig``,
-``AutoModelForImageTextToText``, ``AutoTokenizer`` and ``AutoProcessor``.
+``AutoTokenizer``, ``AutoProcessor``, and for the whole model ``AutoModel`` and ``AutoModelForImageTextToText``.
 """
 
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
 from litakit.modeling.attention import choose_attention
 from litakit.modeling.configuration import LitaConfig
@@ -14,6 +14,7 @@ from litakit.modeling.tokenizer import LitaTokenizer, build_tokenizer
 from litakit.modeling.visual_tokens import LAYOUTS, Layout, count_visual_tokens, pool_visual_tokens
 
 AutoConfig.register(LitaConfig.model_type, LitaConfig, exist_ok=True)
+AutoModel.register(LitaConfig, LitaForConditionalGeneration, exist_ok=True)
 AutoModelForImageTextToText.register(LitaConfig, LitaForConditionalGeneration, exist_ok=True)
 AutoTokenizer.register(LitaConfig, fast_tokenizer_class=LitaTokenizer, exist_ok=True)
 AutoProcessor.register(LitaConfig, LitaProcessor, exist_ok=True)

@@ -63,9 +63,9 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             projector: a LLaVA projector file; without it the projector starts at random.
             **kwargs: see :func:`litakit.modeling.parts.model_from_parts`.
         """
-        from litakit.modeling import parts
+        from litakit.modeling.parts import model_from_parts
 
-        return parts.model_from_parts(cls, llm=llm, vision=vision, projector=projector, **kwargs)
+        return model_from_parts(cls, llm=llm, vision=vision, projector=projector, **kwargs)
 
     @property
     def attention(self) -> str:

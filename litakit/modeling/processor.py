@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -229,8 +229,10 @@ class LitaProcessor(ProcessorMixin):
         data = self.pad(rows, padding_side=padding_side)
         data.pop("labels")
         if videos is not None:
-            several = isinstance(videos, list | tuple)
-            given: list[Any] = [video for video in (videos if several else [videos]) if video is not None]
+            several: Sequence[Video | None] = (
+                videos if isinstance(videos, list | tuple) else [cast(Any, videos)]
+            )
+            given = [video for video in several if video is not None]
             wanted = sum(message.video for row in batch for message in row)
             if len(given) != wanted:
                 raise ValueError(f"the messages speak of {wanted} videos, got {len(given)}")

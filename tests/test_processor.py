@@ -9,6 +9,7 @@ from transformers import AutoProcessor, CLIPImageProcessorPil
 from litakit.messages import TEMPLATES, Message, from_conversation
 from litakit.modeling import LitaProcessor, build_tokenizer
 from litakit.time_tokens import SecondsText, TimeTokenizer
+from litakit.video import decode_frames
 from tests._published import (
     CHECKPOINT,
     GOLDEN,
@@ -204,6 +205,22 @@ def test_pixels_of_frames_are_the_golden_ones():
     shrunk = np.stack([processor.frame_transform.apply(frame) for frame in native])
     assert torch.equal(processor.pixel_values(shrunk), pixels)
     assert torch.equal(processor.pixel_values(pixels[0]), pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "options"),
+    [
+        ("video_a", "a_testsrc2_640x360_25fps_60s.mp4", {}),
+        ("frames_b", "frames/v_bbbbbbbbbb2", {"fps": 5.0}),
+    ],
+)
+def test_from_a_file_to_the_golden_answer(name, path, options):
+    processor, model = built(), golden_model()
+    frames = decode_frames(GOLDEN / "videos" / path, 100, transform=processor.frame_transform, **options)
+    inputs = processor([QUESTION], videos=frames)
+    assert torch.equal(inputs["pixel_values_videos"], golden_pixels(name))
+    out = model.generate(**inputs, max_new_tokens=30)[0, inputs["input_ids"].shape[1] :]
+    assert out.tolist() == golden_json("model.json")["archs"]["temporal_spatial_pool"][name]["generated_ids"]
 
 
 def test_a_conversation_that_is_too_long(caplog):

@@ -1,7 +1,7 @@
 """Models: configuration, model, processor, tokenizer, checkpoints (floor 2).
 
 Importing this package makes the Auto classes of transformers know litakit's folders: ``AutoConfig``,
-``AutoTokenizer``, ``AutoProcessor``, and for the whole model ``AutoModel`` and ``AutoModelForImageTextToText``.
+``AutoTokenizer``, ``AutoProcessor``, and for the whole model ``AutoModel``, ``AutoModelForImageTextToText``.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -15,13 +15,11 @@ from litakit.modeling.configuration import LitaConfig
 from litakit.modeling.losses import IGNORED
 from litakit.modeling.tokenizer import IM_END, IM_START
 from litakit.time_tokens import TimeCodec, make_time_codec
-
-if TYPE_CHECKING:
-    from litakit.video import FrameBatch, FrameTransform
+from litakit.video import FrameBatch, FrameTransform
 
 logger = logging.getLogger(__name__)
 
-Video: TypeAlias = "FrameBatch | np.ndarray | Tensor"
+Video = FrameBatch | np.ndarray | Tensor
 TooLong = Literal["refuse", "cut", "keep"]
 
 
@@ -97,10 +95,8 @@ class LitaProcessor(ProcessorMixin):
         return get_template(self.template_name)
 
     @property
-    def frame_transform(self) -> "FrameTransform":
+    def frame_transform(self) -> FrameTransform:
         """Preprocessing of one frame, for :func:`litakit.video.decode_frames`."""
-        from litakit.video import FrameTransform
-
         settings = self.image_processor
         return FrameTransform(
             size=_frame_size(settings),
@@ -196,7 +192,7 @@ class LitaProcessor(ProcessorMixin):
     def __call__(
         self,
         messages: Sequence[Message] | Sequence[Sequence[Message]],
-        videos: "Video | Sequence[Video | None] | None" = None,
+        videos: Video | Sequence[Video | None] | None = None,
         return_tensors: Literal["pt"] = "pt",
         padding_side: Literal["left", "right"] = "left",
         template: ChatTemplate | str | None = None,
@@ -268,7 +264,7 @@ class LitaProcessor(ProcessorMixin):
             padded[name] = out
         return padded
 
-    def pixel_values(self, video: "Video") -> Tensor:
+    def pixel_values(self, video: Video) -> Tensor:
         """Normalised pixels of one video, (1, T, 3, H, W) float32.
 
         Args:
@@ -278,7 +274,7 @@ class LitaProcessor(ProcessorMixin):
         Raises:
             ValueError: another shape, or another number of frames than ``num_frames``.
         """
-        frames: Any = video if isinstance(video, np.ndarray | Tensor) else video.pixels
+        frames: Any = video.pixels if isinstance(video, FrameBatch) else video
         if frames.ndim != 4 or frames.shape[0] != self.num_frames:
             raise ValueError(
                 f"expected {self.num_frames} frames of a video, as (frames, height, width, 3) uint8 or "

@@ -14,6 +14,7 @@ from litakit.cli.audit import audit
 from litakit.cli.cache import app as cache_app
 from litakit.cli.chat import chat
 from litakit.cli.convert import convert
+from litakit.cli.demo import demo
 from litakit.cli.doctor import doctor
 
 app = typer.Typer(
@@ -49,5 +50,6 @@ app.command()(ask)
 app.command()(chat)
 app.command()(audit)
 app.command()(convert)
+app.command()(demo)
 app.command()(doctor)
 app.add_typer(cache_app)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import platform
@@ -28,14 +27,6 @@ PACKAGES = (
     "deepspeed",
     "peft",
 )
-CODECS = {
-    "h264": "libx264",
-    "hevc": "libx265",
-    "vp9": "libvpx-vp9",
-    "av1": "libsvtav1",
-    "mpeg4": "mpeg4",
-    "gif": "gif",
-}
 
 
 def doctor(json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
@@ -70,7 +61,7 @@ def examine() -> dict[str, dict[str, Any]]:
         "cache": _cache(),
     }
     problems = {}
-    if not any(decoder["usable"] for decoder in decoders.values()):
+    if decoders["pyav"] == decoders["decord"] == "not usable":
         problems["video"] = "no decoder is usable: pip install av decord"
     if not report["models"]["tiny"]["complete"]:
         problems["tiny"] = "the bundled model is missing from the package: load a folder with weights"
@@ -94,36 +85,16 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _decoders() -> dict[str, dict[str, Any]]:
-    found = {}
-    for module, names in {"av": ("av",), "decord": ("decord", "decord2")}.items():
-        versions = [f"{name} {number}" for name in names if (number := _version(name))]
-        try:
-            importlib.import_module(module)
-            found[module] = {"usable": True, "version": ", ".join(versions)}
-        except (
-            ImportError,
-            OSError,
-            RuntimeError,
-        ) as error:  # a wheel that does not fit fails in its own ways
-            found[module] = {"usable": False, "reason": " ".join(str(error).split())}
-    return found
+def _decoders() -> dict[str, str]:
+    from litakit.video import decoder_versions
+
+    return {name: number or "not usable" for name, number in decoder_versions().items()}
 
 
 def _codecs() -> dict[str, dict[str, bool]]:
-    if importlib.util.find_spec("av") is None:
-        return {}
-    import av
+    from litakit.video import codec_support
 
-    available = av.codecs_available
-    decodes = {"av1": ("libdav1d", "av1")}
-    return {
-        name: {
-            "reads": any(codec in available for codec in decodes.get(name, (name,))),
-            "writes": encoder in available,
-        }
-        for name, encoder in CODECS.items()
-    }
+    return codec_support()
 
 
 def _devices() -> dict[str, Any]:

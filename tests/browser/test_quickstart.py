@@ -1,0 +1,123 @@
+"""The quickstart notebook in real JupyterLab, in real Chromium: what a person sees."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)"),
+]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """A JupyterLab server on an empty home, with the notebooks copied into its root folder."""
+    work = tmp_path / "work"
+    shutil.copytree(ROOT / "notebooks", work)
+    port = free_port()
+    environment = os.environ | {
+        "HOME": str(tmp_path / "home"),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+    }
+    (tmp_path / "home").mkdir()
+    log = (tmp_path / "lab.log").open("w")
+    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    options += [
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={work}",
+        "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyterlab", *options], cwd=work, env=environment, stdout=log, stderr=log
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                with urllib.request.urlopen(f"{url}/api/status", timeout=2):
+                    break
+            except (urllib.error.URLError, OSError):
+                if server.poll() is not None:
+                    pytest.fail((tmp_path / "lab.log").read_text())
+                time.sleep(0.5)
+        else:
+            pytest.fail("JupyterLab did not answer within a minute:\n" + (tmp_path / "lab.log").read_text())
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+        log.close()
+
+
+def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": 1280, "height": 1600})
+        page.goto(f"{lab}/lab/tree/00_quickstart.ipynb")
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        deadline = time.monotonic() + 240
+        cells = page.evaluate("document.querySelectorAll('.jp-CodeCell').length")
+        while time.monotonic() < deadline:
+            prompts = page.eval_on_selector_all(
+                ".jp-CodeCell .jp-InputPrompt", "nodes => nodes.map(node => node.textContent)"
+            )
+            done = [text for text in prompts if text and text.strip("[]: ").isdigit()]
+            if len(done) == cells or page.query_selector(
+                ".jp-RenderedText[data-mime-type*=stderr] .ansi-red-fg"
+            ):
+                break
+            page.wait_for_timeout(500)
+        page.wait_for_timeout(1500)
+        errors = page.eval_on_selector_all(
+            "[data-mime-type$='jupyter.error'], [data-mime-type$='jupyter.stderr']",
+            "nodes => nodes.map(node => node.textContent)",
+        )
+        pictures = page.eval_on_selector_all(
+            ".jp-OutputArea img", "nodes => nodes.map(node => [node.naturalWidth, node.naturalHeight])"
+        )
+        videos = page.eval_on_selector_all(
+            ".jp-OutputArea video",
+            "nodes => nodes.map(node => [node.readyState, node.duration, node.error?.message])",
+        )
+        screenshots = Path(os.environ.get("LITAKIT_SCREENSHOTS", tmp_path))
+        screenshots.mkdir(parents=True, exist_ok=True)
+        for number, output in enumerate(page.query_selector_all(".jp-CodeCell")):
+            output.scroll_into_view_if_needed()
+            output.screenshot(path=str(screenshots / f"cell_{number:02d}.png"))
+        browser.close()
+    assert errors == []
+    assert len(done) == cells, f"only {len(done)} of {cells} code cells finished: {prompts}"
+    assert len(pictures) >= 3, f"expected the spans twice and the boundaries once, got {pictures}"
+    assert all(width > 400 for width, _ in pictures)
+    assert [ready >= 1 and length > 5 for ready, length, _ in videos] == [True], (
+        f"the video does not play: {videos}"
+    )

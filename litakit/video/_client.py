@@ -60,9 +60,7 @@ class Worker:
         """The process's number; None where none runs."""
         return self.process.pid if self.process is not None and self.process.poll() is None else None
 
-    def decode(
-        self, request: Request, deadline_seconds: float
-    ) -> tuple[Plan, dict[int, Pixels] | Pixels, VideoInfo]:
+    def decode(self, request: Request, deadline_seconds: float) -> tuple[Plan, Pixels, VideoInfo]:
         """Have frames decoded.
 
         Args:
@@ -106,7 +104,7 @@ class Worker:
                     if pixels.shape[1:] != shape:
                         assert plan is not None
                         pixels = np.empty((len(plan.indices), *shape), dtype=np.uint8)
-                    self._read_into(memoryview(pixels[slot]).cast("B"), deadline_seconds)
+                    self._read_into(pixels[slot].data.cast("B"), deadline_seconds)
                 elif kind == "error":
                     raise VideoError(path, value)
                 elif kind == "done":
@@ -154,14 +152,16 @@ class Worker:
             yield pickle.loads(body)  # noqa: S301  our own worker's words
 
     def _write(self, body: bytes) -> None:
-        assert self.process is not None and self.process.stdin is not None
+        assert self.process is not None
+        assert self.process.stdin is not None
         try:
             self.process.stdin.write(HEADER.pack(len(body)) + body)
         except BrokenPipeError as error:
             raise _SilentError(self._obituary()) from error
 
     def _read_into(self, target: memoryview, deadline_seconds: float) -> None:
-        assert self.process is not None and self.process.stdout is not None
+        assert self.process is not None
+        assert self.process.stdout is not None
         source = self.process.stdout.fileno()
         poll = select.poll()
         poll.register(source, select.POLLIN)
@@ -181,7 +181,8 @@ class Worker:
             end = time.monotonic() + deadline_seconds
 
     def _obituary(self) -> str:
-        assert self.process is not None and self.complaints is not None
+        assert self.process is not None
+        assert self.complaints is not None
         code = self.process.wait()
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         self.complaints.seek(0)

@@ -37,18 +37,18 @@ def decode_frames(
     Decoding runs in one persistent process that is ended and started anew where it hangs or dies.
 
     Args:
-        source: a video file; a folder of images, taken in natural order of their names; or a still image, which
-            is repeated.
+        source: a video file; a folder of images, taken in natural order of their names; or a still image,
+            which is repeated.
         num_frames: T; a video with fewer frames repeats some.
-        start: where the part begins, in seconds since the first frame; None for the beginning. The part's first
-            frame is the one on screen at that moment.
+        start: where the part begins, in seconds since the first frame; None for the beginning. The part's
+            first frame is the one on screen at that moment.
         end: where it ends; None for the end. Its last frame is the last that appears before; the part's
             duration is `end - start`.
-        sampling: "index" is the published rule, `round(linspace(0, n - 1, T))`; "time" takes the frames nearest
-            to `linspace(0, last pts, T)`; "auto" goes by index where the rate is constant (every pts within
-            half a frame of `first + i / fps`) and by time where it varies.
-        backend: "pyav", "decord", or "auto": PyAV, the faster one and the one that reads more, and decord where
-            PyAV is missing. Both give the same frames. Images are read by Pillow.
+        sampling: "index" is the published rule, `round(linspace(0, n - 1, T))`; "time" takes the frames
+            nearest to `linspace(0, last pts, T)`; "auto" goes by index where the rate is constant (every pts
+            within half a frame of `first + i / fps`) and by time where it varies.
+        backend: "pyav", "decord", or "auto": PyAV, which is faster and reads more, and decord
+            where PyAV is missing. Both give the same frames. Images are read by Pillow.
         fps: of a folder of frames; the published layout has 5.
         duration: seconds that a folder of frames lasts; one of the two must be given for a folder.
         transform: shrinks each frame as it is decoded, so that memory stays small whatever the video's size.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from litakit.video._scan import DecoderError, Ping, words_of
+from litakit.video._errors import DecoderError, Ping, words_of
 from litakit.video._table import FrameTable, boundaries_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def scan(path: str) -> FrameTable:
     )
 
 
-def open_reader(path: str) -> "decord.VideoReader":  # noqa: F821, UP037
+def open_reader(path: str) -> Any:
     """Open a file with decord.
 
     Raises:

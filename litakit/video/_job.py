@@ -14,9 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from litakit.video._errors import DecoderError, PacketsMisledError
 from litakit.video._sources import frame_files, image_format, kind_of, read_image
 from litakit.video._table import FrameTable
-from litakit.video.sampling import Choice, choose_frames
+from litakit.video.sampling import Choice, choose_frames, has_constant_rate
 from litakit.video.transform import FrameTransform
 from litakit.video.types import Backend, Kind, Pixels, Sampling, VideoError, VideoInfo
 
@@ -40,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which frames will come: the unique ones in ascending order, each once. A second plan undoes the first."""
+    """Which frames will come: the unique ones, ascending, each once. A second plan undoes the first."""
 
     choice: Choice | None
     indices: list[int]
@@ -86,14 +87,14 @@ def _run_video(path: str, request: Request, outlet: Outlet) -> VideoInfo:
         table = _scan.scan(path, outlet.ping)
         try:
             return _decode(path, table, request, outlet, backend)
-        except _scan.PacketsMisledError as misled:
+        except PacketsMisledError as misled:
             table = _scan.scan(path, outlet.ping, decode=True)
             note = f"decoded in full, because {misled}"
             table = replace(table, warnings=(*table.warnings, note))
             return _decode(path, table, request, outlet, backend)
-    except _scan.PacketsMisledError as misled:
+    except PacketsMisledError as misled:
         raise VideoError(path, f"it cannot be decoded twice alike: {misled}") from misled
-    except _scan.DecoderError as error:
+    except DecoderError as error:
         raise VideoError(path, str(error)) from error
 
 
@@ -104,7 +105,7 @@ def _run_without_pyav(path: str, request: Request, outlet: Outlet) -> VideoInfo:
 
     try:
         return _decode(path, _decord.scan(path), request, outlet, "decord")
-    except _decord.DecoderError as error:
+    except DecoderError as error:
         raise VideoError(path, str(error)) from error
 
 
@@ -138,7 +139,7 @@ def _frames(
         if transform is None and size is None:
             size = (frame.width, frame.height)
 
-        def finish(frame: Any = frame) -> Pixels:
+        def finish(frame: Any = frame, size: tuple[int, int] | None = size) -> Pixels:
             rgb = _pyav.to_rgb(reformatter, frame, size)
             return rgb if transform is None else transform.apply(rgb)
 
@@ -223,8 +224,8 @@ def _folder_table(path: str, num_files: int, request: Request) -> FrameTable:
         given = "neither" if fps is None else "both"
         raise VideoError(
             path,
-            f"a folder of frames needs fps= or duration=, got {given} ({num_files} frames; the published layout "
-            "has 5 frames a second: fps=5)",
+            f"a folder of frames needs fps= or duration=, got {given} ({num_files} frames; the published "
+            "layout has 5 frames a second: fps=5)",
         )
     value = fps if fps is not None else duration
     if value is None or not np.isfinite(value) or value <= 0:
@@ -234,8 +235,6 @@ def _folder_table(path: str, num_files: int, request: Request) -> FrameTable:
 
 
 def _info(path: str, kind: Kind, table: FrameTable) -> VideoInfo:
-    from litakit.video.sampling import has_constant_rate
-
     return VideoInfo(
         path=path,
         kind=kind,

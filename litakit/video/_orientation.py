@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from av.sidedata.sidedata import SideData, SideDataContainer
     from av.video.frame import VideoFrame
 
     from litakit.video.types import Pixels
@@ -47,10 +48,8 @@ class Orientation:
 
 def orientation_of(frame: VideoFrame) -> Orientation:
     """Read a decoded frame's display matrix; without one the frame is shown as it is."""
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return parse_matrix(bytes(data))
-    return Orientation()
+    matrix = cast("SideDataContainer", frame.side_data).get("DISPLAYMATRIX")
+    return Orientation() if matrix is None else parse_matrix(bytes(cast("SideData", matrix)))
 
 
 def parse_matrix(matrix: bytes) -> Orientation:

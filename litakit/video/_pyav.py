@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from litakit.video._errors import PacketsMisledError, Ping
 from litakit.video._orientation import orientation_of
-from litakit.video._scan import PacketsMisledError, Ping, decode_all, open_video
+from litakit.video._scan import decode_all, open_video
 from litakit.video._table import FrameTable, PacketTable
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def to_rgb(reformatter: VideoReformatter, frame: VideoFrame, size: tuple[int, in
     """
     width, height = size or (frame.width, frame.height)
     rgb = reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-    return orientation_of(frame).apply(rgb.to_ndarray())
+    return orientation_of(frame).apply(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
 
 
 def _from_the_start(
@@ -97,7 +98,7 @@ class _Jumper:
         self.packets = packets
         self.ping = ping
         self.can_skip = self.decoder.name in SKIPPABLE
-        self.source: Iterator[Packet] = container.demux(stream)
+        self.source: Iterator[Packet[VideoStream]] = container.demux(stream)
         self.position = -1  # number of the last packet read
 
     def run(self, wanted: Indices) -> Iterator[tuple[int, VideoFrame]]:
@@ -141,7 +142,7 @@ class _Jumper:
         self.decoder.flush_buffers()
         self.ping()
 
-    def _packets_from(self, key: int) -> Iterator[tuple[Packet, int]]:
+    def _packets_from(self, key: int) -> Iterator[tuple[Packet[VideoStream], int]]:
         """Yield packets from number `key` on, reading on or jumping, whichever is shorter."""
         started = key == self.position + 1
         if not started:
@@ -171,7 +172,7 @@ class _Jumper:
             raise PacketsMisledError("the file cannot be jumped in") from error
         self.source = self.container.demux(self.stream)
 
-    def _decode(self, packet: Packet | None) -> list[VideoFrame]:
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:
             return self.decoder.decode(packet)
         except av.EOFError:

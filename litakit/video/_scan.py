@@ -7,19 +7,22 @@ that is in doubt (a codec with hidden frames, times missing or doubled, a file c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
 
 from litakit.video._boxes import has_edit_list
+from litakit.video._errors import DecoderError, Ping, words_of
 from litakit.video._orientation import Orientation, orientation_of
 from litakit.video._table import FrameTable, PacketTable, boundaries_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -28,16 +31,6 @@ PING_PACKETS = 2000
 # Where one packet is one shown frame; others (VP8's hidden frames, AVI's packed B-frames) are decoded to see.
 PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "gif", "mjpeg", "png", "ffv1"})
 IMAGE_FORMATS = ("image2", "_pipe")
-
-Ping = Callable[[], None]
-
-
-class DecoderError(Exception):
-    """A file that cannot be read, with the reason in words."""
-
-
-class PacketsMisledError(Exception):
-    """The decoder does not show what the packets promise: the file has to be decoded to be known."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +60,7 @@ def open_video(path: str) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise DecoderError(f"no video in it, only {' and '.join(kinds) or 'an empty container'}")
     stream = best_stream(container)
-    if stream.codec_context is None:
+    if cast("VideoCodecContext | None", stream.codec_context) is None:
         container.close()
         raise DecoderError("its video is in a format that this build of PyAV has no decoder for")
     stream.thread_type = "AUTO"
@@ -78,13 +71,7 @@ def open_video(path: str) -> tuple[InputContainer, VideoStream]:
 def best_stream(container: InputContainer) -> VideoStream:
     """Return the video, not the cover picture that some files carry as a second video stream."""
     best = container.streams.best("video")
-    return best if best is not None else container.streams.video[0]
-
-
-def words_of(error: BaseException) -> str:
-    """Return what a library's error says, in one line without the path."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    return cast("VideoStream", best) if best is not None else container.streams.video[0]
 
 
 def scan(path: str, ping: Ping, *, decode: bool = False) -> FrameTable:
@@ -259,7 +246,7 @@ def _scan_by_decoding(path: str, facts: _Facts, packets: Packets, ping: Ping, do
     return oriented(table, orientation_of(first), first.width, first.height)
 
 
-def decode_all(container: InputContainer, stream: VideoStream) -> Any:
+def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame | None, int]]:
     """Yield (frame, 0) for each frame shown and (None, 1) for each packet that cannot be decoded."""
     decoder = stream.codec_context
     packets = container.demux(stream)
@@ -286,7 +273,7 @@ def decode_all(container: InputContainer, stream: VideoStream) -> Any:
 def _times(ticks: list[int | None], facts: _Facts, last_duration: int) -> np.ndarray:
     """Seconds of decoded frames; where the decoder gives no or unordered times, an even grid."""
     known = [tick for tick in ticks if tick is not None]
-    if len(known) == len(ticks) and all(a < b for a, b in zip(known, known[1:], strict=False)):
+    if len(known) == len(ticks) and all(a < b for a, b in pairwise(known)):
         return np.asarray(known, dtype=np.int64) * facts.tick
     step = 1 / facts.average_fps if facts.average_fps > 0 else (last_duration * facts.tick or 1 / 25)
     return (known[0] * facts.tick if known else 0.0) + np.arange(len(ticks)) * step

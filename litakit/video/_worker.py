@@ -63,7 +63,7 @@ class Pipe:
         body = pickle.dumps((kind, value), protocol=pickle.HIGHEST_PROTOCOL)
         self.stream.write(HEADER.pack(len(body)) + body)
         if raw is not None:
-            self.stream.write(memoryview(raw).cast("B"))
+            self.stream.write(raw.data.cast("B"))
         self.stream.flush()
         self.last_sent = time.monotonic()
         self.wind()

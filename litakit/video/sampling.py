@@ -126,8 +126,8 @@ def choose_frames(
 ) -> Choice:
     """Choose frames of a video or of the part between `start` and `end`.
 
-    A part holds the frame that is on screen at `start` and every frame that appears after it and before `end`.
-    Its duration is `end - start`.
+    A part holds the frame that is on screen at `start` and every frame that appears after it and before
+    `end`. Its duration is `end - start`.
 
     Args:
         boundaries: (n + 1,) seconds since the first frame: frame i is on screen from `boundaries[i]` to

@@ -1,0 +1,25 @@
+"""What the decoding floors say to each other when a file is not as it should be."""
+
+from collections.abc import Callable
+
+Ping = Callable[[], None]
+"""Called now and then as a sign of life."""
+
+
+class DecoderError(Exception):
+    """A file that cannot be read, with the reason in words."""
+
+
+class PacketsMisledError(Exception):
+    """The decoder does not show what the packets promise: the file has to be decoded to be known."""
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an error says, in one line without the path.
+
+    >>> words_of(FileNotFoundError(2, "No such file or directory", "a.mp4"))
+    'No such file or directory'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return " ".join(str(error.strerror).split())
+    return " ".join(str(error).split()) or type(error).__name__

@@ -80,7 +80,7 @@ def model_from_parts(
         for name, value in list(state.items()):
             if value.data_ptr() == weight.data_ptr():
                 grown = grow_rows(value, text_config.vocab_size)
-                grown[added] = grown[-1]  # also where the folder's matrix had rows to spare
+                grown[added] = grown[-1].clone()  # also where the folder's matrix had rows to spare
                 state[name] = grown
     model.language_model.load_state_dict(state)
     tower = AutoModel.from_pretrained(vision, config=vision_config, dtype=torch.float32)

@@ -96,7 +96,7 @@ def _with_time_rows(
     if lost:
         raise ValueError(
             f"{source}: rows {lost[0]} to {lost[-1]} of {name}, the time tokens' rows, are missing: "
-            f"neither the adapter nor the base model ({len(base)} rows) has them, and without them no time can be "
+            f"neither the adapter nor the base model ({len(base)} rows) has them, so no time can be "
             "said. "
             "Save embed_tokens and lm_head with the projector when training."
         )

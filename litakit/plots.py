@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from litakit.spans import Span, temporal_iou
@@ -27,6 +28,8 @@ PREDICTED = "#0072B2"
 TRUTH = "#6B7280"
 DOUBT = "#56B4E9"
 STRIP_FRAMES = 8
+WIDTH, LANE = 10.0, 0.95
+"""Of a figure and of one lane in it, in inches."""
 
 
 def clock(seconds: float) -> str:
@@ -70,15 +73,24 @@ def plot_spans(
             f"expected one true span (or None) for each answer: {len(answers)}, got {len(truths)}"
         )
     begin, end = frames.start, frames.start + duration
-    figure = Figure(figsize=(10.0, 1.5 + 0.95 * len(answers)), layout="constrained", dpi=110)
-    axes = figure.subplots(
-        1 + len(answers), 1, sharex=True, squeeze=False, height_ratios=[1.25] + [1.0] * len(answers)
-    )[:, 0]
-    _draw_strip(axes[0], frames, begin, end)
+    aspect = frames.pixels.shape[2] / frames.pixels.shape[1]
+    slot = WIDTH / STRIP_FRAMES
+    strip = min(slot / aspect, 1.6)
+    heights = [strip] + [LANE] * len(answers)
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.6), layout="constrained", dpi=110)
+    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    _draw_strip(axes[0], frames, begin, end, share=0.96 * min(1.0, strip * aspect / slot))
     for axis, answer, true_span in zip(axes[1:], answers, truths, strict=True):
         _draw_lane(axis, answer, true_span, begin, end)
     axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(float(seconds))))
     axes[-1].set_xlabel("time in the video (min:s)", fontsize=9)
+    keys = [
+        Patch(color=PREDICTED, label="answer"),
+        Patch(color=DOUBT, alpha=0.6, label="how probable each end is"),
+    ]
+    if any(truths):
+        keys.insert(0, Patch(color=TRUTH, label="truth"))
+    figure.legend(handles=keys, loc="lower right", ncols=len(keys), fontsize=8, frameon=False)
     return figure
 
 
@@ -102,7 +114,7 @@ def plot_boundaries(answer: Answer) -> Figure:
     axes = figure.subplots(len(boundaries), 1, sharex=True, squeeze=False)[:, 0]
     for number, (axis, boundary) in enumerate(zip(axes, boundaries, strict=True), 1):
         seconds = _token_seconds(boundary)
-        axis.bar(seconds, boundary.probabilities, width=0.9 * answer.resolution_seconds, color=PREDICTED)
+        axis.bar(seconds, boundary.probabilities, width=0.9 * float(seconds[1] - seconds[0]), color=PREDICTED)
         axis.axvline(boundary.seconds, color="#D55E00", linewidth=1.2)
         axis.annotate(
             f"{boundary.seconds:.1f} s",
@@ -121,15 +133,15 @@ def plot_boundaries(answer: Answer) -> Figure:
     return figure
 
 
-def _draw_strip(axis: Axes, frames: FrameBatch, begin: float, end: float) -> None:
-    """Frames side by side, each centred on the second at which it is shown."""
+def _draw_strip(axis: Axes, frames: FrameBatch, begin: float, end: float, share: float) -> None:
+    """Frames side by side, each as wide as `share` of its slot and shown at about the slot's middle."""
     slot = (end - begin) / STRIP_FRAMES
     for number in range(STRIP_FRAMES):
-        left = begin + number * slot
-        nearest = int(np.argmin(np.abs(frames.pts_seconds - (left + slot / 2))))
+        middle = begin + (number + 0.5) * slot
+        nearest = int(np.argmin(np.abs(frames.pts_seconds - middle)))
         axis.imshow(
             frames.pixels[nearest],
-            extent=(left + 0.02 * slot, left + 0.98 * slot, 0.0, 1.0),
+            extent=(middle - share * slot / 2, middle + share * slot / 2, 0.0, 1.0),
             aspect="auto",
             interpolation="antialiased",
         )

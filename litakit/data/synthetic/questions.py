@@ -64,7 +64,9 @@ def sample_questions(scene: Scene) -> list[QA]:
     """
     asked = questions(scene)
     direct = [qa for qa in asked if qa.kind == "direct"]
-    inferred = [qa for qa in asked if qa.task == "rtl"]
+    shown = {qa.spans for qa in direct[:2]}
+    inferred = [qa for qa in asked if qa.kind == "right_after" and qa.spans not in shown]
+    inferred += [qa for qa in asked if qa.task == "rtl" and qa.kind != "right_after"]
     return [*direct[:2], *inferred[:1]]
 
 

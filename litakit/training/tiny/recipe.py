@@ -26,7 +26,7 @@ class TinyRecipe:
     """As published, the features are the hidden state before the last layer: one layer is never used."""
     vision_steps: int = 2400
     vision_lr: float = 1e-3
-    vision_pooled_from: int = 500
+    vision_pooled_from: int = 300
     """Until then only patches are supervised; then the mean over the patches, which fast tokens are, too."""
     num_pieces: int = 800
     width: int = 192

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -551,7 +552,7 @@ def test_doctor_shows_what_is_here(home):
     }
     assert report["versions"]["torch"] == torch.__version__
     assert report["versions"]["litakit"] == litakit.__version__
-    assert report["decoders"]["av"]["usable"] is True
+    assert report["decoders"]["pyav"] == version("av")
     assert all(report["codecs"][name]["reads"] for name in ("h264", "hevc", "vp9", "av1", "mpeg4", "gif"))
     assert report["devices"]["cpu"]["threads"] == torch.get_num_threads()
     assert report["cache"]["folder"] == str(home)
@@ -563,7 +564,7 @@ def test_doctor_shows_what_is_here(home):
 
 def test_doctor_names_what_is_wrong(monkeypatch):
     module = sys.modules["litakit.cli.doctor"]
-    monkeypatch.setattr(module, "_decoders", lambda: {"av": {"usable": False, "reason": "none"}})
+    monkeypatch.setattr(module, "_decoders", lambda: dict.fromkeys(("pyav", "decord"), "not usable"))
     result = run("doctor", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["problems"]["video"] == "no decoder is usable: pip install av decord"

@@ -29,6 +29,9 @@ PLACE_WEIGHT = 0.3
 """Weight of the auxiliary loss: at the fast token of frame i the next token is <t i>. It teaches the order of
 frames within minutes; nothing is asked there when the model is used."""
 STILL_SHARE = 0.06
+SAVE_EVERY, VALIDATE_EVERY = 100, 400
+VALIDATED_QUESTIONS = 8
+"""Of each scene and task."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ def train_language(
         if step % 20 == 0 or step + 1 == recipe.steps:
             seconds = (time.monotonic() - started) / (step + 1 - first)
             log_metrics(folder, stage="language", step=step, **parts, norm=float(norm), step_seconds=seconds)
-        if (step + 1) % 150 == 0 or step + 1 == recipe.steps:
+        last = step + 1 == recipe.steps
+        if (step + 1) % SAVE_EVERY == 0 or last:
             save_state(state, model, optimizer, step + 1)
+        if (step + 1) % VALIDATE_EVERY == 0 or last:
             scores = validate(model, processor, validation)
             log_metrics(folder, stage="validation", step=step, **scores)
             model.train()
@@ -173,7 +178,10 @@ def validate(
     features = np.roll(scenes.videos, 1, axis=0) if shuffle else scenes.videos
     for seed, feature in zip(scenes.seeds, features, strict=True):
         scene = synthetic.make_scene(seed)
-        asked = [qa for qa in synthetic.questions(scene) if qa.task in found and len(qa.spans) == 1]
+        questions = [qa for qa in synthetic.questions(scene) if len(qa.spans) == 1]
+        asked = [
+            qa for task in found for qa in [q for q in questions if q.task == task][:VALIDATED_QUESTIONS]
+        ]
         for qa, span in zip(asked, _localize(model, processor, scene, asked, feature), strict=True):
             found[qa.task].append(temporal_iou(span, qa.spans[0]))
     return {f"{task}_miou": float(np.mean(values)) for task, values in found.items()}

@@ -33,8 +33,8 @@ class TinyRecipe:
     layers: int = 4
     heads: int = 6
     num_scenes: int = 4000
-    num_validation_scenes: int = 60
-    steps: int = 1500
+    num_validation_scenes: int = 50
+    steps: int = 2800
     sequences: int = 8
     questions: int = 10
     lr: float = 1.5e-3

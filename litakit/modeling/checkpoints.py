@@ -27,6 +27,7 @@ from litakit.modeling.parts import grow_rows
 from litakit.modeling.processor import LitaProcessor
 from litakit.modeling.tokenizer import build_tokenizer
 from litakit.modeling.weights import check_tensors, read_weights
+from litakit.time_tokens import make_time_codec
 
 logger = logging.getLogger(__name__)
 
@@ -132,21 +133,31 @@ def read_published(
         FileNotFoundError, ValueError: as :func:`load_model`.
     """
     weights = _published_weights(folder, base)
+    folders = [folder] if base is None else [base]
+    for name in (published.EMBEDDING, published.HEAD):
+        if name not in weights:
+            raise ValueError(f"{folders[0]}: lacks the tensor {name}, is it a Llama's or a LITA's folder?")
     config = published.published_config(folder, vocab_size=len(weights[published.EMBEDDING]))
     if not any(name.startswith(published.VISION) for name in weights):
         weights |= published.vision_weights(folder, published.read_config(folder)["mm_vision_tower"])
     for name in (published.EMBEDDING, published.HEAD):
         weights[name] = grow_rows(weights[name], config.text_config.vocab_size)
-    renamed = {name: our for name in weights if (our := published.our_name(name)) is not None}
-    state = {our: weights[name] for name, our in renamed.items()}
-    check_tensors(state, _blank(config).state_dict(), {our: name for name, our in renamed.items()})
-    tokens = folder if (folder / "tokenizer.model").is_file() or base is None else base
+    state = {our: weights[name] for name in weights if (our := published.our_name(name)) is not None}
+    check_tensors(state, _blank(config).state_dict(), folders, published.published_name)
+    own = any((folder / name).is_file() for name in ("tokenizer.model", "tokenizer.json"))
+    tokens = folder if own or base is None else base
     tokenizer = build_tokenizer(
         tokens,
         config.num_time_tokens,
         use_im_patch=config.use_im_patch,
         use_im_start_end=config.use_im_start_end,
     )
+    names = tokenizer.convert_ids_to_tokens(config.time_token_ids)
+    if names != list(make_time_codec("tokens", config.num_time_tokens).tokens if names else ()):
+        raise ValueError(
+            f"{tokens}: the tokenizer has {names[0]!r} to {names[-1]!r} at the time_token_ids of "
+            f"{folder / 'config.json'}: they are of different models"
+        )
     return config, state, LitaProcessor.from_config(config, _image_processor(folder, config), tokenizer)
 
 
@@ -190,7 +201,17 @@ def _build(
 def _load_native(
     folder: Path, config: LitaConfig, options: dict[str, Any]
 ) -> tuple[LitaForConditionalGeneration, LitaProcessor]:
-    check_tensors(read_weights(folder), _blank(config).state_dict(), {})
+    blank = _blank(config)
+    state = read_weights(folder)
+    expected = blank.state_dict()
+    by_weight: dict[int, list[str]] = {}
+    for name, weight in blank.named_parameters(remove_duplicate=False):
+        by_weight.setdefault(id(weight), []).append(name)
+    for names in by_weight.values():  # of tied weights the files hold one
+        for name in names if any(name in state for name in names) else ():
+            if name not in state:
+                del expected[name]
+    check_tensors(state, expected, [folder])
     model = LitaForConditionalGeneration.from_pretrained(folder, **options)
     return model, LitaProcessor.from_pretrained(folder)
 

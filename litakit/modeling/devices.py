@@ -47,7 +47,7 @@ def choose_dtype(requested: str | torch.dtype | None, device: torch.device) -> t
     torch.float32
     """
     if isinstance(requested, torch.dtype):
-        return requested
+        requested = str(requested).removeprefix("torch.")
     if requested is not None:
         if requested not in DTYPES:
             raise ValueError(f"expected a dtype out of {', '.join(DTYPES)}, got {requested!r}")

@@ -63,13 +63,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a model's configuration, found no such file")
+    return read_fields(path)
+
+
+def read_fields(path: Path) -> dict[str, Any]:
+    """Fields of a JSON file.
+
+    Raises:
+        ValueError: it is not JSON with fields.
+    """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected fields, got {type(config).__name__}")  # noqa: TRY004
-    return config
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: expected fields, got {type(fields).__name__}")  # noqa: TRY004
+    return fields
 
 
 def vision_folder(folder: Path, tower: str) -> Path | None:
@@ -107,47 +116,49 @@ def vision_config(folder: Path, tower: str) -> CLIPVisionConfig:
     )
 
 
-def published_config(folder: Path, vocab_size: int | None = None) -> LitaConfig:
+def published_config(folder: Path, vocab_size: int) -> LitaConfig:
     """What a published `config.json` means, absent fields read as the published code reads them.
 
     The vocabulary gets one row more, for the places of the video.
 
     Args:
         folder: of the checkpoint.
-        vocab_size: rows of the published embedding, where they are not what the file says.
+        vocab_size: rows of the published embedding; the file's own number may be older.
 
     Raises:
         FileNotFoundError: as `read_config` and `vision_config`.
-        ValueError: a switch that is out of scope.
+        ValueError: a switch that is out of scope, or fields that do not fit each other.
     """
-    fields = read_config(folder)
-    rows = vocab_size if vocab_size is not None else fields["vocab_size"]
+    path, fields = folder / "config.json", read_config(folder)
+    tower = fields.get("mm_vision_tower")
+    if tower is None:
+        raise ValueError(f"{path}: it names no mm_vision_tower, so this is no LITA")
+    vision = vision_config(folder, tower)
+    try:
+        return _lita_config(fields, vision, vocab_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _lita_config(fields: Mapping[str, Any], vision: CLIPVisionConfig, rows: int) -> LitaConfig:
     text = LlamaConfig(
         **{name: fields[name] for name in TEXT_FIELDS if fields.get(name) is not None}
         | {"vocab_size": rows + 1}
     )
     num_time_tokens = fields.get("num_time_tokens", 0)
-    tower = fields.get("mm_vision_tower")
-    if tower is None:
-        raise ValueError(f"{folder / 'config.json'}: it names no mm_vision_tower, so this is no LITA")
-    aspect = fields.get("image_aspect_ratio", "square")
-    if aspect not in ("square", "pad"):
-        raise ValueError(
-            f"{folder / 'config.json'}: image_aspect_ratio {aspect!r} is not supported: square or pad"
-        )
     return LitaConfig(
-        vision_config=vision_config(folder, tower),
+        vision_config=vision,
         text_config=text,
         projector="linear",
         visual_layout=fields.get("video_arch", "temporal"),
         num_frames=fields.get("num_frames", 100),
         num_time_tokens=num_time_tokens,
-        time_token_ids=fields.get("time_token_ids", []) if num_time_tokens else [],
+        time_token_ids=fields.get("time_token_ids", []),
         video_token_id=rows,
         vision_feature_layer=fields.get("mm_vision_select_layer", -2),
         vision_feature_select=fields.get("mm_vision_select_feature", "patch"),
         input_type=fields.get("input_type", "image"),
-        image_aspect_ratio=aspect,
+        image_aspect_ratio=fields.get("image_aspect_ratio") or "square",
         use_im_start_end=fields.get("mm_use_im_start_end", False),
         use_im_patch=fields.get("mm_use_im_patch_token", False),
         time_codec="tokens" if num_time_tokens else "seconds",
@@ -171,6 +182,19 @@ def our_name(name: str) -> str | None:
     if name.startswith(VISION):
         return "vision_tower." + vision_name(name.removeprefix(VISION))
     return "language_model." + name
+
+
+def published_name(name: str) -> str:
+    """The name that one of our parameters has in a published checkpoint: `our_name` backwards.
+
+    >>> published_name("projector.weight")
+    'model.mm_projector.weight'
+    """
+    if name.startswith("vision_tower."):
+        return VISION + "vision_model." + name.removeprefix("vision_tower.")
+    if name.startswith("projector."):
+        return PROJECTOR + name.removeprefix("projector.")
+    return name.removeprefix("language_model.")
 
 
 def vision_name(name: str) -> str:

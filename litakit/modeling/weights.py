@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -112,32 +112,44 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def find_file(name: str, folders: Iterable[Path]) -> Path | None:
+    """The file of some folders that holds a tensor, for messages."""
+    for folder in folders:
+        for file in weight_files(folder):
+            if name in read_file(file):
+                return file
+    return None
+
+
 def check_tensors(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: Mapping[str, str]
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    folders: Sequence[Path],
+    file_name: Callable[[str], str] = str,
 ) -> None:
     """Hold tensors against those that a model wants.
 
     Args:
         state: tensors by the model's names.
         expected: the model's own, for their shapes.
-        source: the name each tensor has in its file, for messages.
+        folders: where the tensors came from, the checkpoint's first, for messages.
+        file_name: from the model's name of a tensor to its name in the files.
 
     Raises:
         ValueError: tensors missing, of another shape, or that the model has no place for.
     """
-    missing = sorted(expected.keys() - state.keys())
+    missing = sorted(file_name(name) for name in expected.keys() - state.keys())
     if missing:
         raise ValueError(
-            f"the checkpoint lacks {len(missing)} tensors of the model: {', '.join(missing[:5])}"
-            f"{', ...' if len(missing) > 5 else ''}"
+            f"{folders[0]}: lacks {len(missing)} tensors of the model: {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}"
         )
-    for name, tensor in state.items():
-        if name not in expected:
-            raise ValueError(
-                f"the checkpoint holds {source.get(name, name)}, which the model has no place for"
-            )
-        if tensor.shape != expected[name].shape:
-            raise ValueError(
-                f"{source.get(name, name)}: expected the shape {tuple(expected[name].shape)}, "
-                f"got {tuple(tensor.shape)}"
-            )
+    for ours, tensor in state.items():
+        wanted = expected[ours].shape if ours in expected else None
+        if wanted == tensor.shape:
+            continue
+        name = file_name(ours)
+        where = find_file(name, folders) or folders[0]
+        if wanted is None:
+            raise ValueError(f"{where}: the model has no place for the tensor {name}")
+        raise ValueError(f"{where}: expected {name} of shape {tuple(wanted)}, got {tuple(tensor.shape)}")

@@ -13,6 +13,7 @@ from litakit.modeling.tokenizer import LitaTokenizer
 from litakit.training.tiny.features import SHARD, encode_scenes
 from litakit.training.tiny.language import Scenes, train_language, validate
 from litakit.training.tiny.recipe import TinyRecipe, untrained_model, untrained_processor
+from litakit.training.tiny.report import write_report
 from litakit.training.tiny.state import log_metrics
 from litakit.training.tiny.tokenizer import make_tokenizer
 from litakit.training.tiny.vision import train_vision
@@ -58,6 +59,7 @@ def train(recipe: TinyRecipe, work: Path, destination: Path) -> None:
         parameter.requires_grad_(True)
     model.half().save_pretrained(destination)
     processor.save_pretrained(destination)
+    write_report(work, destination)
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from litakit.video import VideoError, probe
 from safetensors.torch import save_file
 
 from litakit.features import FeatureStore, VideoEncoder, VideoFeatures, content_digest, encoder_digest
 from litakit.home import cache_limit_bytes, home_folder
+from litakit.video import VideoError, probe
 from tests._small_lita import FRAMES, LONGER, SHORT, small_lita, watching
 
 KEYS = [f"{number:064x}" for number in range(1, 9)]

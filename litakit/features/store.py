@@ -250,7 +250,7 @@ def _to_record(video: VideoFeatures) -> dict[str, Any]:
 
 
 def _from_record(record: dict[str, Any], tensors: dict[str, Tensor]) -> VideoFeatures:
-    facts = {
+    facts: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in record["info"].items()
     }
     return VideoFeatures(

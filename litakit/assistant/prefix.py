@@ -66,7 +66,7 @@ class PrefixCache:
                 yield self._cache
                 if self._cache.get_seq_length() != len(self._ids):  # grown, and nothing committed
                     self.clear()
-        except BaseException:
+        except BaseException:  # law: raised again, only the half-written cache is dropped
             self.clear()
             raise
 

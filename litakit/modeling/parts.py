@@ -60,6 +60,7 @@ def model_from_parts(
     vision_config = AutoConfig.from_pretrained(vision)
     if "vision_config" in vision_config.sub_configs:
         vision_config = vision_config.vision_config
+    text_config.dtype = vision_config.dtype = torch.float32  # means are exact; `dtype` comes at the end
     old_rows = text_config.vocab_size
     text_config.vocab_size = max(len(tokenizer), old_rows) + 1
     names = list(_time_tokens(config_fields.get("num_time_tokens", 100)))

@@ -73,7 +73,9 @@ def read_file(path: Path) -> dict[str, Tensor]:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         loaded = _read_torch(path)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"{path}: refused, it holds more than tensors ({_first_line(error)})") from error
+        raise ValueError(
+            f"{path}: refused, it holds more than tensors and could run code when it is loaded"
+        ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError) as error:
         raise ValueError(
             f"{path}: cannot be read as weights, is it cut off? ({_first_line(error)})"

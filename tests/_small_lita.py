@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, LlamaConfig
 
+from litakit.assistant import Answer, VideoSession
 from litakit.modeling import LitaConfig, LitaForConditionalGeneration, LitaProcessor
 from litakit.modeling.tokenizer import build_tokenizer
 from tests.conftest import GOLDEN
@@ -17,6 +18,8 @@ SHORT = VIDEOS / "d_short_320x240_25fps_3s.mp4"
 LONGER = VIDEOS / "b_mandelbrot_320x240_10fps_12s.mp4"
 FRAMES = VIDEOS / "frames" / "v_bbbbbbbbbb2"
 QUESTION = "When does the red square move?"
+OTHER = "What happens after that?"
+LIMIT = 24
 
 
 def small_lita(seed: int = 0, **changes: Any) -> tuple[LitaForConditionalGeneration, LitaProcessor]:
@@ -86,3 +89,8 @@ def watching(model: LitaForConditionalGeneration) -> Iterator[Seen]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def ask(session: VideoSession, question: str = QUESTION, **options: Any) -> Answer:
+    """Ask with a short limit, for this model does not know when to stop."""
+    return session.ask(question, **{"max_new_tokens": LIMIT, **options})

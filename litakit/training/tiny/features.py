@@ -6,13 +6,15 @@ import io
 import logging
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from litakit.files import write_atomic
-from litakit.modeling import LitaForConditionalGeneration
+from litakit.modeling import LitaConfig, LitaForConditionalGeneration
 from litakit.training.tiny.rendering import normalize, render_video
 
 logger = logging.getLogger(__name__)
@@ -21,7 +23,7 @@ SHARD = 50
 
 
 def encode_scenes(
-    model: LitaForConditionalGeneration, seeds: range, folder: Path
+    model: LitaForConditionalGeneration, seeds: range, folder: Path, workers: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
     """Visual features of scenes, from disk where they are there already.
 
@@ -29,24 +31,38 @@ def encode_scenes(
         model: its vision tower encodes; nothing else of it is used.
         seeds: scenes, a multiple of `SHARD` of them.
         folder: keeps a file for every `SHARD` scenes.
+        workers: processes, of one thread each.
 
     Returns:
         Features of the videos and of the stills of their image questions, float16, both (scenes, N, width).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    size = model.config.vision_config.image_size
     shards = [seeds[start : start + SHARD] for start in range(0, len(seeds), SHARD)]
     missing = [shard for shard in shards if not _file(folder, shard).exists()]
-    with ProcessPoolExecutor(1) as pool:
-        rendered = pool.map(partial(render_video, size=size), [seed for shard in missing for seed in shard])
-        for number, shard in enumerate(missing):
-            pairs = [_encode(model, next(rendered)) for _ in shard]
-            buffer = io.BytesIO()
-            np.savez(buffer, videos=np.stack([a for a, _ in pairs]), stills=np.stack([b for _, b in pairs]))
-            write_atomic(_file(folder, shard), buffer.getvalue())
-            logger.info("features: %d of %d shards", number + 1, len(missing))
+    if missing:
+        context = get_context("spawn")  # a forked torch may wait for threads that it does not have
+        with ProcessPoolExecutor(workers, context, _be_single_threaded) as pool:
+            encode = partial(_encode_shard, model.config, model.state_dict(), folder=folder)
+            made = pool.map(encode, missing)
+            for number, _ in enumerate(made, 1):
+                logger.info("features: %d of %d shards", number, len(missing))
     loaded = [np.load(_file(folder, shard)) for shard in shards]
     return np.concatenate([f["videos"] for f in loaded]), np.concatenate([f["stills"] for f in loaded])
+
+
+def _be_single_threaded() -> None:
+    torch.set_num_threads(1)
+
+
+def _encode_shard(config: LitaConfig, state: dict[str, Tensor], shard: range, folder: Path) -> None:
+    # built anew: a pickled model of transformers no longer gives hidden states
+    model = LitaForConditionalGeneration(config).eval()
+    model.load_state_dict(state)
+    size = model.config.vision_config.image_size
+    pairs = [_encode(model, render_video(seed, size)) for seed in shard]
+    buffer = io.BytesIO()
+    np.savez(buffer, videos=np.stack([a for a, _ in pairs]), stills=np.stack([b for _, b in pairs]))
+    write_atomic(_file(folder, shard), buffer.getvalue())
 
 
 @torch.no_grad()

@@ -32,9 +32,9 @@ class TinyRecipe:
     width: int = 192
     layers: int = 4
     heads: int = 6
-    num_scenes: int = 4000
+    num_scenes: int = 2400
     num_validation_scenes: int = 50
-    steps: int = 2800
+    steps: int = 2000
     sequences: int = 8
     questions: int = 10
     lr: float = 1.5e-3

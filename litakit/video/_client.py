@@ -80,7 +80,7 @@ class Worker:
                 if isinstance(error.__cause__, _SilentError):
                     self._end()
                 raise
-            except BaseException:  # Ctrl-C too: what is still in the pipe belongs to nobody
+            except BaseException:  # law: Ctrl-C too: what is still in the pipe belongs to nobody; raised on
                 self._end()
                 raise
 
@@ -149,7 +149,7 @@ class Worker:
             self._read_into(memoryview(header), deadline_seconds)
             body = bytearray(HEADER.unpack(header)[0])
             self._read_into(memoryview(body), deadline_seconds)
-            yield pickle.loads(body)  # noqa: S301  our own worker's words
+            yield pickle.loads(body)  # noqa: S301  # law: our own worker's words, through a pipe of ours
 
     def _write(self, body: bytes) -> None:
         assert self.process is not None

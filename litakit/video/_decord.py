@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 MAX_CHUNK_FRAMES = 8
 MAX_CHUNK_BYTES = 64 * 2**20
 THREADS = 2
+# Where decord's jumps end at the frame asked for; elsewhere (B-frames of MPEG-2 and MPEG-4) they miss it.
+JUMPS_RIGHT = frozenset({"h264", "hevc", "vp9", "vp8", "mjpeg"})
 
 
 def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[tuple[int, Pixels]]:
@@ -31,18 +33,33 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
         raise DecoderError(
             f'decord counts {len(reader)} frames where {table.num_frames} are shown; use backend="pyav"'
         )
-    frame_bytes = max(1, table.width * table.height * 3)
-    chunk_size = min(MAX_CHUNK_FRAMES, max(1, MAX_CHUNK_BYTES // frame_bytes))
+    frames = _by_jumps if table.packets is not None and table.codec in JUMPS_RIGHT else _in_a_row
     try:
-        for begin in range(0, len(wanted), chunk_size):
-            chunk = wanted[begin : begin + chunk_size].tolist()
-            frames = reader.get_batch(chunk).asnumpy()
-            ping()
-            for index, frame in zip(chunk, frames, strict=True):
-                yield index, np.ascontiguousarray(frame[:, ::-1]) if table.is_mirrored else frame
-        reader.seek(0)
+        for index, frame in frames(reader, table, wanted, ping):
+            yield index, np.ascontiguousarray(frame[:, ::-1]) if table.is_mirrored else frame
     except decord.DECORDError as error:
         raise DecoderError(f"decord cannot decode it ({first_words(error)})") from error
+
+
+def _by_jumps(reader: Any, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[tuple[int, Pixels]]:
+    frame_bytes = max(1, table.width * table.height * 3)
+    chunk_size = min(MAX_CHUNK_FRAMES, max(1, MAX_CHUNK_BYTES // frame_bytes))
+    for begin in range(0, len(wanted), chunk_size):
+        chunk = wanted[begin : begin + chunk_size].tolist()
+        frames = reader.get_batch(chunk).asnumpy()
+        ping()
+        yield from zip(chunk, frames, strict=True)
+    reader.seek(0)
+
+
+def _in_a_row(reader: Any, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[tuple[int, Pixels]]:
+    left = set(wanted.tolist())
+    for index in range(int(wanted[-1]) + 1):
+        frame = reader.next()
+        ping()
+        if index in left:
+            yield index, frame.asnumpy()
+    reader.seek(0)
 
 
 def scan(path: str) -> FrameTable:

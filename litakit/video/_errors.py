@@ -1,5 +1,6 @@
 """What the decoding floors say to each other when a file is not as it should be."""
 
+import re
 from collections.abc import Callable
 
 Ping = Callable[[], None]
@@ -20,6 +21,6 @@ def words_of(error: BaseException) -> str:
     >>> words_of(FileNotFoundError(2, "No such file or directory", "a.mp4"))
     'No such file or directory'
     """
-    if isinstance(error, OSError) and error.strerror:
-        return " ".join(str(error.strerror).split())
-    return " ".join(str(error).split()) or type(error).__name__
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    words = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(words.split()))
+    return re.sub(r": '.*'$", "", words) or type(error).__name__

@@ -10,7 +10,8 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +21,11 @@ from litakit.video._table import FrameTable
 from litakit.video.sampling import Choice, choose_frames, has_constant_rate
 from litakit.video.transform import FrameTransform
 from litakit.video.types import Backend, Kind, Pixels, Sampling, VideoError, VideoInfo
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+    from litakit.video._colour import RgbConverter
 
 MAX_IN_FLIGHT = 3
 
@@ -129,21 +135,21 @@ def _frames(
         for index, rgb in _decord.decode_indices(path, table, unique, outlet.ping):
             yield index, _finisher(rgb, transform)
         return
-    from av.video.reformatter import VideoReformatter
-
     from litakit.video import _pyav
 
-    reformatter = VideoReformatter()
     size: tuple[int, int] | None = None
-    for index, frame in _pyav.decode_indices(path, table, unique, outlet.ping):
+    for index, frame, converter in _pyav.decode_indices(path, table, unique, outlet.ping):
         if transform is None and size is None:
             size = (frame.width, frame.height)
 
-        def finish(frame: Any = frame, size: tuple[int, int] | None = size) -> Pixels:
-            rgb = _pyav.to_rgb(reformatter, frame, size)
-            return rgb if transform is None else transform.apply(rgb)
+        yield index, partial(_convert, converter, frame, size, transform)
 
-        yield index, finish
+
+def _convert(
+    converter: RgbConverter, frame: VideoFrame, size: tuple[int, int] | None, transform: FrameTransform | None
+) -> Pixels:
+    rgb = converter.to_rgb(frame, size)
+    return rgb if transform is None else transform.apply(rgb)
 
 
 def _finisher(rgb: Pixels, transform: FrameTransform | None) -> Callable[[], Pixels]:

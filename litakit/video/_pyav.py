@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from litakit.video._colour import RgbConverter
 from litakit.video._errors import PacketsMisledError, Ping
-from litakit.video._orientation import orientation_of
 from litakit.video._scan import decode_all, open_video
 from litakit.video._table import FrameTable, PacketTable
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
-    from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
 
-    from litakit.video.types import Indices, Pixels
+    from litakit.video.types import Indices
 
 # Where "not a reference" is a property of the frame itself, so that leaving it out changes no other frame.
 # (In HEVC and AV1 it holds within a layer only.)
@@ -33,8 +32,8 @@ SKIPPABLE = frozenset({"h264", "mpeg4", "mpeg2video", "mpeg1video"})
 
 def decode_indices(
     path: str, table: FrameTable, wanted: Indices, ping: Ping
-) -> Iterator[tuple[int, VideoFrame]]:
-    """Yield (index, decoded frame) for each wanted index, in ascending order.
+) -> Iterator[tuple[int, VideoFrame, RgbConverter]]:
+    """Yield (index, decoded frame, what makes it RGB) for each wanted index, in ascending order.
 
     Args:
         path: video file.
@@ -47,23 +46,13 @@ def decode_indices(
     """
     container, stream = open_video(path)
     with container:
+        converter = RgbConverter(stream)
         if table.packets is None:
-            yield from _from_the_start(container, stream, wanted, ping)
+            frames = _from_the_start(container, stream, wanted, ping)
         else:
-            yield from _Jumper(container, stream, table.packets, ping).run(wanted)
-
-
-def to_rgb(reformatter: VideoReformatter, frame: VideoFrame, size: tuple[int, int] | None = None) -> Pixels:
-    """Return a decoded frame as it is to be seen: (H, W, 3) uint8, turned as the metadata asks.
-
-    Args:
-        reformatter: kept from frame to frame.
-        frame: as decoded.
-        size: (width, height) before turning; None for the frame's own.
-    """
-    width, height = size or (frame.width, frame.height)
-    rgb = reformatter.reformat(frame, width=width, height=height, format="rgb24", threads=1)
-    return orientation_of(frame).apply(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
+            frames = _Jumper(container, stream, table.packets, ping).run(wanted)
+        for index, frame in frames:
+            yield index, frame, converter
 
 
 def _from_the_start(
@@ -174,7 +163,10 @@ class _Jumper:
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:
-            return self.decoder.decode(packet)
+            frames = self.decoder.decode(packet)
+            if any(frame.is_corrupt for frame in frames):
+                raise PacketsMisledError("a frame is damaged")
+            return frames
         except av.EOFError:
             return []
         except (av.FFmpegError, ValueError) as error:

@@ -304,8 +304,12 @@ def _table(
     total = float(boundaries[-1])
     notes = list(warnings)
     promised = facts.container_duration
-    if promised is not None and not math.isclose(promised, total, rel_tol=0.02, abs_tol=0.5):
-        notes.append(f"the container says {promised:.2f} s, its frames last {total:.2f} s")
+    ends = (total, total + float(times[0]))  # some containers count from 0, not from the first frame
+    if promised is not None and not any(
+        math.isclose(promised, end, rel_tol=0.02, abs_tol=0.5) for end in ends
+    ):
+        cut = "; the file may be cut off" if promised > ends[1] else ""
+        notes.append(f"the container says {promised:.2f} s, its frames last {total:.2f} s{cut}")
     return FrameTable(
         boundaries=boundaries,
         average_fps=facts.average_fps or len(times) / total,

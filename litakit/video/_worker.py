@@ -46,7 +46,7 @@ def main() -> None:
 def _listen(source: BinaryIO, requests: SimpleQueue[tuple[_job.Request, float]]) -> None:
     """Take requests in; end the whole process when there is no parent any more."""
     while (header := source.read(HEADER.size)) and len(header) == HEADER.size:
-        requests.put(pickle.loads(source.read(HEADER.unpack(header)[0])))  # noqa: S301  our own parent's words
+        requests.put(pickle.loads(source.read(HEADER.unpack(header)[0])))  # noqa: S301  # law: our own parent's words
     os._exit(0)
 
 
@@ -96,7 +96,7 @@ def _serve(request: _job.Request, pipe: Pipe) -> None:
         answer: tuple[str, Any] = ("error", error.reason)
     except MemoryError:
         answer = ("error", "not enough memory to decode it")
-    except Exception as error:  # noqa: BLE001  the worker lives on, and the parent says what happened
+    except Exception as error:  # noqa: BLE001  # law: the worker lives on; its parent says what happened
         answer = ("error", f"the decoder failed: {type(error).__name__}: {error}")
     else:
         answer = ("done", info)

@@ -1,8 +1,8 @@
 """The package's doors: light to import, and each leads somewhere."""
 
+import resource
 import subprocess
 import sys
-import time
 from importlib import import_module
 from importlib.metadata import entry_points, version
 
@@ -27,12 +27,12 @@ HEAVY = (
 
 def test_import_is_light_and_fast():
     code = (
-        "import sys, time; began = time.perf_counter(); import litakit; "
-        "print(time.perf_counter() - began, *sys.modules)"
+        "import sys, time; began = time.process_time(); import litakit; "
+        "print(time.process_time() - began, *sys.modules)"
     )
-    # Other work on the machine can slow one run down; the best of five is the import's own cost.
+    # Seconds of the processor, which other work on the machine does not lengthen.
     seconds = []
-    for _ in range(5):
+    for _ in range(3):
         took, *modules = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         ).stdout.split()
@@ -74,18 +74,20 @@ def test_the_command_is_installed():
 
 
 def test_help_is_quick():
+    # Seconds of the processor, which other work on the machine does not lengthen; start-up is one thread.
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
-        help_text = subprocess.run(
-            [sys.executable, "-c", "from litakit.cli import app; app()", "--help"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        seconds.append(time.perf_counter() - began)
+        before = children_seconds()
+        command = [sys.executable, "-c", "from litakit.cli import app; app()", "--help"]
+        help_text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        seconds.append(children_seconds() - before)
         assert "ask" in help_text
     assert min(seconds) < 1.0
+
+
+def children_seconds():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_the_bundled_model_is_in_the_package():

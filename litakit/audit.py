@@ -46,7 +46,9 @@ class AuditRow:
         frame_index: the frame that the sampling says it took.
         start, end: when the picture that it delivered was on screen, as found by its pixels.
         error_seconds: distance of the told second from that interval, 0 inside it.
-        limit_seconds: half of the longest frame interval around it: what a sound file keeps to.
+        limit_seconds: what a sound file keeps to: half of the longest frame interval around it. Frames chosen
+            by time are spread over [0, last pts], tokens over [0, duration]; that shift may cost the last
+            frame's interval, and is allowed up to one average interval.
         pixels_match: the picture delivered is that of `frame_index`.
     """
 
@@ -219,6 +221,8 @@ def _row(
         shown = claimed
     lengths = np.diff(boundaries)
     limit = float(lengths[max(0, shown - 1) : shown + 2].max()) / 2
+    if batch.sampling == "time":
+        limit = max(limit, min(float(lengths[-1]), float(lengths.mean())))
     start, end = float(boundaries[shown]), float(boundaries[shown + 1])
     return AuditRow(
         token_index=index,
@@ -228,7 +232,7 @@ def _row(
         end=end,
         error_seconds=max(0.0, start - told, told - end),
         limit_seconds=limit,
-        pixels_match=recognised and shown == claimed and abs(boundaries[claimed] - pts) < limit,
+        pixels_match=recognised and shown == claimed and abs(float(boundaries[claimed]) - pts) < EDGE_SECONDS,
     )
 
 

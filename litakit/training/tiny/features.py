@@ -36,6 +36,7 @@ def encode_scenes(
     Returns:
         Features of the videos and of the stills of their image questions, float16, both (scenes, N, width).
     """
+    assert isinstance(model.config, LitaConfig)
     folder.mkdir(parents=True, exist_ok=True)
     shards = [seeds[start : start + SHARD] for start in range(0, len(seeds), SHARD)]
     missing = [shard for shard in shards if not _file(folder, shard).exists()]

@@ -17,6 +17,7 @@ from litakit.data import synthetic
 from litakit.modeling import LitaForConditionalGeneration, LitaProcessor
 from litakit.modeling.losses import IGNORED
 from litakit.spans import Span, temporal_iou
+from litakit.training.tiny.events import EventHead, event_targets, whiten_projector
 from litakit.training.tiny.packing import Packed, branch_of, conversations, pack, still_conversations
 from litakit.training.tiny.recipe import TinyRecipe
 from litakit.training.tiny.state import load_state, log_metrics, save_state
@@ -28,6 +29,8 @@ WORD_WEIGHT = 0.3
 PLACE_WEIGHT = 0.3
 """Weight of the auxiliary loss: at the fast token of frame i the next token is <t i>. It teaches the order of
 frames within minutes; nothing is asked there when the model is used."""
+EVENT_WEIGHT = 0.3
+"""Weight of the other one: which events go on, begin and end at each frame."""
 STILL_SHARE = 0.06
 SAVE_EVERY, VALIDATE_EVERY = 100, 400
 VALIDATED_QUESTIONS = 8
@@ -55,16 +58,20 @@ def train_language(
     trained = [p for name, p in model.named_parameters() if not name.startswith("vision_tower")]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith("vision_tower"))
+    whiten_projector(model, scenes.videos[:1000], recipe.seed)
+    head = EventHead(recipe.width)
+    both = nn.ModuleDict({"model": model, "events": head})
+    trained += head.parameters()
     optimizer = torch.optim.AdamW(trained, lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.05)
     state = folder / "language.pt"
-    first = load_state(state, model, optimizer)
+    first = load_state(state, both, optimizer)
     model.train()
     started = time.monotonic()
     for step in range(first, recipe.steps):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * schedule(step, recipe)
-        packed, features = draw_batch(step, recipe, scenes, processor)
-        loss, parts = _loss(model, packed, features, width=soft_width(step, recipe))
+        batch = draw_batch(step, recipe, scenes, processor)
+        loss, parts = _loss(model, head, batch, width=soft_width(step, recipe))
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(trained, 1.0)
@@ -74,7 +81,7 @@ def train_language(
             log_metrics(folder, stage="language", step=step, **parts, norm=float(norm), step_seconds=seconds)
         last = step + 1 == recipe.steps
         if (step + 1) % SAVE_EVERY == 0 or last:
-            save_state(state, model, optimizer, step + 1)
+            save_state(state, both, optimizer, step + 1)
         if (step + 1) % VALIDATE_EVERY == 0 or last:
             scores = validate(model, processor, validation)
             log_metrics(folder, stage="validation", step=step, **scores)
@@ -96,34 +103,44 @@ def soft_width(step: int, recipe: TinyRecipe) -> float:
 
 def draw_batch(
     step: int, recipe: TinyRecipe, scenes: Scenes, processor: LitaProcessor
-) -> tuple[Packed, Tensor]:
-    """The batch of a step: a pure function of the recipe's seed and the step."""
+) -> tuple[Packed, Tensor, Tensor]:
+    """The batch of a step: a pure function of the recipe's seed and the step.
+
+    Returns:
+        Packed conversations, features (B, N, width), and event targets (B, num_frames, targets).
+    """
     rng = np.random.Generator(np.random.PCG64([recipe.seed, step, 4]))
-    rows, features = [], []
+    rows, features, events = [], [], []
     for _ in range(recipe.sequences):
         index = int(rng.integers(len(scenes.seeds)))
         scene = synthetic.make_scene(scenes.seeds[index])
         still = bool(rng.random() < STILL_SHARE)
         told = still_conversations(scene, processor) if still else []
+        targets = event_targets(scene, processor.num_frames)
         if told:
             features.append(scenes.stills[index])
+            targets = np.zeros_like(targets)
         else:
             told = conversations(scene, processor, recipe.questions, rng)
             features.append(scenes.videos[index])
+        events.append(targets)
         rows.append([branch_of(processor, turns) for turns in told])
-    return pack(rows, processor.tokenizer.pad_token_id), torch.from_numpy(np.stack(features)).float()
+    packed = pack(rows, processor.tokenizer.pad_token_id)
+    return packed, torch.from_numpy(np.stack(features)).float(), torch.from_numpy(np.stack(events))
 
 
 def _loss(
-    model: LitaForConditionalGeneration, packed: Packed, features: Tensor, width: float
+    model: LitaForConditionalGeneration, head: EventHead, batch: tuple[Packed, Tensor, Tensor], width: float
 ) -> tuple[Tensor, dict[str, float]]:
-    logits = model(
+    packed, features, events = batch
+    outputs = model(
         input_ids=packed.input_ids,
         attention_mask=packed.mask,
         position_ids=packed.position_ids,
         video_features=features,
-    ).logits
-    time_ids = torch.tensor(model.config.time_token_ids)
+        output_hidden_states=True,
+    )
+    logits, time_ids = outputs.logits, torch.tensor(model.config.time_token_ids)
     labels = packed.labels[:, 1:]
     chosen = labels != IGNORED
     scores, wanted = logits[:, :-1][chosen].log_softmax(-1), labels[chosen]
@@ -131,14 +148,20 @@ def _loss(
     words = -scores[~is_time].gather(1, wanted[~is_time, None]).sum()
     times = soft_cross_entropy(scores[is_time][:, time_ids], wanted[is_time] - time_ids[0], width).sum()
     answered = (times + WORD_WEIGHT * words) / (is_time.sum() + WORD_WEIGHT * (~is_time).sum())
-    place = _place_loss(model, logits, packed, time_ids)
+    first = int((packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
+    fast = slice(first, first + model.config.num_frames)
+    place = nn.functional.nll_loss(
+        logits[:, fast].log_softmax(-1).flatten(0, 1), time_ids.repeat(len(logits))
+    )
+    event = head.loss(outputs.hidden_states[model.config.text_config.num_hidden_layers // 2][:, fast], events)
     parts = {
         "loss": float(answered.detach()),
         "time_loss": float((times / is_time.sum().clamp(min=1)).detach()),
         "word_loss": float((words / (~is_time).sum().clamp(min=1)).detach()),
         "place_loss": float(place.detach()),
+        "event_loss": float(event.detach()),
     }
-    return answered + PLACE_WEIGHT * place, parts
+    return answered + PLACE_WEIGHT * place + EVENT_WEIGHT * event, parts
 
 
 def soft_cross_entropy(scores: Tensor, index: Tensor, width: float) -> Tensor:
@@ -155,14 +178,6 @@ def soft_cross_entropy(scores: Tensor, index: Tensor, width: float) -> Tensor:
     grid = torch.arange(scores.shape[-1])
     target = (-0.5 * ((grid - index[:, None]) / width) ** 2).softmax(-1)
     return (target * (target.clamp(min=1e-9).log() - scores)).sum(-1)
-
-
-def _place_loss(
-    model: LitaForConditionalGeneration, logits: Tensor, packed: Packed, time_ids: Tensor
-) -> Tensor:
-    first = int((packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
-    fast = logits[:, first : first + model.config.num_frames].log_softmax(-1)
-    return nn.functional.nll_loss(fast.flatten(0, 1), time_ids.repeat(len(fast)))
 
 
 @torch.no_grad()

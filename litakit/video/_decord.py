@@ -26,9 +26,9 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
     Raises:
         DecoderError: decord is missing, cannot read the file, or counts other frames than are shown.
     """
-    import decord
-
     reader = open_reader(path)
+    import decord  # after its absence has been reported
+
     if len(reader) != table.num_frames:
         raise DecoderError(
             f'decord counts {len(reader)} frames where {table.num_frames} are shown; use backend="pyav"'
@@ -36,9 +36,16 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
     frames = _by_jumps if table.packets is not None and table.codec in JUMPS_RIGHT else _in_a_row
     try:
         for index, frame in frames(reader, table, wanted, ping):
-            yield index, np.ascontiguousarray(frame[:, ::-1]) if table.is_mirrored else frame
+            yield index, _unmirrored(frame, table)
     except decord.DECORDError as error:
         raise DecoderError(f"decord cannot decode it ({first_words(error)})") from error
+
+
+def _unmirrored(frame: Pixels, table: FrameTable) -> Pixels:
+    """Make up for decord's reading of a mirroring matrix as a turn by half a circle more."""
+    if not table.is_mirrored:
+        return frame
+    return np.ascontiguousarray(frame[:, ::-1] if table.rotation in (90, 270) else frame[::-1])
 
 
 def _by_jumps(reader: Any, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[tuple[int, Pixels]]:

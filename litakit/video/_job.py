@@ -10,6 +10,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -193,14 +194,14 @@ def _run_images(path: str, kind: Kind, request: Request, outlet: Outlet) -> Vide
         return _run_still(path, request, outlet)
     files = frame_files(path)
     table = _folder_table(path, len(files), request)
-    first = read_image(files[0])
+    first = _frame_of(path, files[0])
     table = replace(table, width=first.shape[1], height=first.shape[0], codec=image_format(files[0]))
     choice, unique = _choose(path, table, request)
     outlet.plan(Plan(choice, unique.tolist(), table.boundaries, "pillow"))
 
     def frames() -> Iterator[tuple[int, Callable[[], Pixels]]]:
         for index in unique.tolist():
-            rgb = read_image(files[index])
+            rgb = _frame_of(path, files[index])
             if request.transform is None and rgb.shape != first.shape:
                 sizes = f"{first.shape[1]}x{first.shape[0]} and {rgb.shape[1]}x{rgb.shape[0]}"
                 raise VideoError(
@@ -210,6 +211,14 @@ def _run_images(path: str, kind: Kind, request: Request, outlet: Outlet) -> Vide
 
     _shrink_all(frames(), {int(index): slot for slot, index in enumerate(unique)}, outlet)
     return _info(path, "frames", table)
+
+
+def _frame_of(folder: str, file: str) -> Pixels:
+    """Read one frame of a folder; what is wrong with it is said with its name."""
+    try:
+        return read_image(file)
+    except VideoError as error:
+        raise VideoError(folder, f"{Path(file).name}: {error.reason}") from error
 
 
 def _run_still(path: str, request: Request, outlet: Outlet) -> VideoInfo:

@@ -135,6 +135,11 @@ class _Facts:
     promised_frames: int
     has_edit_list: bool
 
+    def ends_at(self, seconds: float) -> bool:
+        """Say whether the header's duration is this one, give or take a frame."""
+        frame = 1 / self.average_fps if self.average_fps > 0 else 0.04
+        return self.container_duration is not None and abs(self.container_duration - seconds) <= frame
+
 
 def _facts(path: str, container: InputContainer, stream: VideoStream) -> _Facts:
     rate = stream.average_rate
@@ -240,8 +245,11 @@ def _scan_by_decoding(path: str, facts: _Facts, packets: Packets, ping: Ping, do
         raise DecoderError(
             f"not one of its {len(packets.pts)} video packets can be decoded{doubt and f' ({doubt})'}"
         )
-    warnings = _damage(num_bad, corrupt, packets, facts, len(ticks))
     times = _times(ticks, facts, last_duration)
+    if facts.has_edit_list and facts.ends_at(float(times[-1] - times[0]) + last_duration * facts.tick):
+        # An edit list shows a part of the frames that the header counts, and here is its end.
+        facts = replace(facts, promised_frames=0)
+    warnings = _damage(num_bad, corrupt, packets, facts, len(ticks))
     table = _table(times, last_duration * facts.tick, facts, warnings, None)
     return oriented(table, orientation_of(first), first.width, first.height)
 

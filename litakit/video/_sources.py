@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from litakit.video.types import Pixels
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".jfif"})
-URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://?[^/\\]")
+URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+:/{1,3}[^/\\]")
 
 
 def kind_of(source: str | os.PathLike[str]) -> tuple[str, Kind]:

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from litakit.video import FrameBatch, FrameTransform, VideoError, decode_frames
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
     from litakit.video.types import Backend, Pixels, Sampling, Seconds
 
@@ -161,7 +162,10 @@ def audit(
     batch = decode_frames(path, num_frames, transform=LOOK, sampling=sampling, backend=backend)
     if batch.duration is None:
         raise VideoError(path, "an audit needs a video file; a still image has no times")
-    boundaries, looks = _plain_decode(path, batch)
+    try:
+        boundaries, looks = _plain_decode(path, batch)
+    except OSError as error:  # PyAV's errors of demuxing are among them
+        raise VideoError(path, f"a plain decode from the beginning fails ({error.strerror})") from error
     return _report(path, batch, boundaries, looks)
 
 
@@ -251,50 +255,64 @@ def _is_wrong(batch: FrameBatch, total: float, half: float) -> bool:
     return min(abs(header - total), abs(header - total - begun)) > max(0.1, 4 * half)
 
 
-def _plain_decode(path: str, batch: FrameBatch) -> tuple[Seconds, dict[int, Pixels]]:
+def _plain_decode(
+    path: str, batch: FrameBatch, *, has_times: bool = True
+) -> tuple[Seconds, dict[int, Pixels]]:
     """Decode a file from its beginning to its end.
+
+    Args:
+        path: the file.
+        batch: says around which seconds to look, and how to turn the frames.
+        has_times: take the frames' own times; without them an even grid by the average rate.
 
     Returns:
         (n + 1,) seconds at which frames appear, and the end of the last; and the small pictures of the frames
         that lie around the sampled ones.
+
+    Raises:
+        VideoError: there is not one frame.
     """
     import av
 
-    shown: list[float | None] = []
+    shown: list[float] = []
     looks: dict[int, Pixels] = {}
     claimed = iter(np.unique(batch.pts_seconds).tolist())
     before: deque[tuple[int, VideoFrame]] = deque(maxlen=NEIGHBOURS + 1)
     target, after, last, first = next(claimed, None), 0, 0.0, 0.0
     with av.open(path) as container:
-        container.streams.video[0].thread_type = "AUTO"
-        rate = container.streams.video[0].average_rate
-        for number, frame in enumerate(_frames(container)):
-            seconds = (
-                None if frame.pts is None or frame.time_base is None else float(frame.pts * frame.time_base)
-            )
-            if not number:
-                first = seconds or 0.0
-            elapsed = number / float(rate or 25) if seconds is None else seconds - first
-            shown.append(elapsed)
-            last = float((frame.duration or 0) * (frame.time_base or 0))
+        stream = cast("VideoStream", container.streams.best("video") or container.streams.video[0])
+        rate = float(stream.average_rate or 25)
+        for number, frame in enumerate(_frames(container, stream)):
+            seconds = number / rate
+            if has_times:
+                if frame.pts is None or frame.time_base is None:
+                    return _plain_decode(path, batch, has_times=False)
+                seconds = float(frame.pts * frame.time_base)
+            first = seconds if not number else first
+            shown.append(seconds - first)
+            if number and shown[-1] <= shown[-2]:
+                return _plain_decode(path, batch, has_times=False)
+            last = float((frame.duration or 0) * (frame.time_base or 0)) if has_times else 1 / rate
             before.append((number, frame))
             # Reached from below: the frame itself, and those around it, are looked at.
-            while target is not None and elapsed >= target - EDGE_SECONDS:
+            while target is not None and shown[-1] >= target - EDGE_SECONDS:
                 after, target = NEIGHBOURS + 1, next(claimed, None)
             if after:
                 looks.update({n: _look(f, batch) for n, f in before if n not in looks})
                 after -= 1
+    if not shown:
+        raise VideoError(path, "a plain decode from the beginning shows no frame")
     pts = np.asarray(shown, dtype=np.float64)
     if last <= 0:
         last = float(np.median(np.diff(pts))) if len(pts) > 1 else 1 / 25
     return np.append(pts, pts[-1] + last), looks
 
 
-def _frames(container: InputContainer) -> Iterator[VideoFrame]:
+def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Yield every frame that can be had, past packets that are damaged, up to where the file ends."""
     import av
 
-    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
     packets = container.demux(stream)
     while True:
         try:

@@ -32,6 +32,7 @@ SMALL = TinyRecipe(
     vision_width=32,
     vision_layers=2,
     vision_steps=2,
+    refining_steps=2,
     vision_pooled_from=0,
     width=24,
     layers=1,
@@ -150,10 +151,10 @@ def test_labels_are_the_answers_and_each_end(processor):
 
 def test_a_batch_depends_on_the_seed_and_the_step_only(processor, encoded):
     first, again = (language.draw_batch(5, SMALL, encoded, processor) for _ in range(2))
-    assert torch.equal(first[0].input_ids, again[0].input_ids)
-    assert torch.equal(first[1], again[1])
-    other = language.draw_batch(6, SMALL, encoded, processor)[0].input_ids
-    assert first[0].input_ids.shape != other.shape or not torch.equal(first[0].input_ids, other)
+    assert torch.equal(first.packed.input_ids, again.packed.input_ids)
+    assert torch.equal(first.features, again.features)
+    other = language.draw_batch(6, SMALL, encoded, processor).packed.input_ids
+    assert first.packed.input_ids.shape != other.shape or not torch.equal(first.packed.input_ids, other)
 
 
 # --- the loss ---
@@ -240,7 +241,7 @@ def test_features_on_disk_are_not_made_again(model, tmp_path, monkeypatch):
 
 
 def test_vision_targets_say_what_is_drawn():
-    pixels, states, centres = vision.draw_frames(3, 64)
+    pixels, states, centres = vision.draw_frames(3, 64, 0.6)
     scene = synthetic.make_scene(3)
     names = {(thing.colour, thing.shape) for thing in scene.things}
     assert pixels.shape == (vision.FRAMES, 64, 64, 3)
@@ -252,7 +253,7 @@ def test_vision_targets_say_what_is_drawn():
             if 0.1 < x < 0.9 and 0.1 < y < 0.9:
                 place = int(8 * y) * 8 + int(8 * x)
                 assert centres[frame, place] > 0
-    again = vision.draw_frames(3, 64)
+    again = vision.draw_frames(3, 64, 0.6)
     assert all(np.array_equal(a, b) for a, b in zip((pixels, states, centres), again, strict=True))
 
 
@@ -301,7 +302,7 @@ def test_the_whole_recipe_in_miniature(tmp_path, monkeypatch, tokenizer):
         assert any(value for name, value in moved.items() if part in name), part
     log = (tmp_path / "work/metrics.jsonl").read_text().splitlines()
     stages = [json.loads(line)["stage"] for line in log]
-    assert set(stages) == {"vision", "language", "validation", "wrong video"}
+    assert set(stages) == {"vision", "refining", "language", "validation", "wrong video"}
     assert processor.num_visual_tokens == 164
     assert (tmp_path / "model/training.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "model/training_log.jsonl").read_text().splitlines() == log

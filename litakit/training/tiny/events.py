@@ -1,8 +1,9 @@
-"""Two aids that shorten the language model's training from hours to minutes; neither is part of the model.
+"""Aids that shorten the language model's training; none of them is part of the model.
 
 The projector starts by whitening what the vision tower sees, because the mean of 64 patches says little in a
 few loud directions and what happens in many faint ones. And halfway up, fast tokens are asked which events go
-on, begin and end at their frame: what an answer has to look up is then there to be looked up.
+on, begin and end at their frame: what an answer has to look up is then there to be looked up. The places where
+times are asked for are asked likewise.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from litakit.data import synthetic
 from litakit.modeling import LitaForConditionalGeneration
+from litakit.time_tokens import TimeCodec
 from litakit.training.tiny.rendering import sampled_seconds
 
 COLOURS, KINDS = tuple(synthetic.COLOURS), synthetic.TRAINING_KINDS
@@ -64,8 +66,36 @@ def event_targets(scene: synthetic.Scene, num_frames: int) -> np.ndarray:
     return targets.reshape(num_frames, NUM_TARGETS)
 
 
+def asked_targets(scene: synthetic.Scene, codec: TimeCodec, answer: str) -> np.ndarray | None:
+    """What an answer's two time tokens look for: the begin, then the end, of the event that has these times.
+
+    Args:
+        scene: the scene asked about.
+        codec: writes times as the answer does.
+        answer: as the model is to say it.
+
+    Returns:
+        float32, (2, targets), the order that of `event_targets`; None where the answer is more than two
+        times, or those of no event.
+    """
+    for event in scene.events:
+        if codec.render_span(event.span, scene.duration) != answer:
+            continue
+        targets = np.zeros((2, 3, len(COLOURS), len(KINDS)), np.float32)
+        for thing in event.things:
+            colour = COLOURS.index(scene.things[thing].colour)
+            targets[0, 1, colour, KINDS.index(event.kind)] = 1
+            targets[1, 2, colour, KINDS.index(event.kind)] = 1
+        return targets.reshape(2, NUM_TARGETS)
+    return None
+
+
 class EventHead(nn.Module):
-    """A linear reader of events from the fast tokens halfway up the language model."""
+    """A linear reader of events halfway up the language model.
+
+    It reads fast tokens, and the places where times are asked for. One reader for both, so
+    that what an answer looks for and what a frame offers lie in one direction.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -77,8 +107,8 @@ class EventHead(nn.Module):
         """Binary cross-entropy, summed over targets, averaged over frames.
 
         Args:
-            states: hidden states of fast tokens, (B, T, D).
-            targets: as `event_targets` makes them, (B, T, targets).
+            states: hidden states, (..., D).
+            targets: as `event_targets` and `asked_targets` make them, (..., targets).
         """
         scale = states.detach().square().mean(-1, keepdim=True).add(1e-6).rsqrt()
         weight = torch.full((NUM_TARGETS,), POSITIVE_WEIGHT)

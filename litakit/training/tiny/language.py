@@ -17,7 +17,13 @@ from litakit.data import synthetic
 from litakit.modeling import LitaForConditionalGeneration, LitaProcessor
 from litakit.modeling.losses import IGNORED
 from litakit.spans import Span, temporal_iou
-from litakit.training.tiny.events import EventHead, event_targets, whiten_projector
+from litakit.training.tiny.events import (
+    NUM_TARGETS,
+    EventHead,
+    asked_targets,
+    event_targets,
+    whiten_projector,
+)
 from litakit.training.tiny.packing import Packed, branch_of, conversations, pack, still_conversations
 from litakit.training.tiny.recipe import TinyRecipe
 from litakit.training.tiny.state import load_state, log_metrics, save_state
@@ -35,6 +41,22 @@ STILL_SHARE = 0.06
 SAVE_EVERY, VALIDATE_EVERY = 100, 400
 VALIDATED_QUESTIONS = 8
 """Of each scene and task."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
+
+    Packed conversations; features (B, N, width); event targets of the fast tokens (B, num_frames, targets);
+    rows and positions that ask for times (M,) with what they ask for (M, targets).
+    """
+
+    packed: Packed
+    features: Tensor
+    events: Tensor
+    rows: Tensor
+    positions: Tensor
+    asked: Tensor
 
 
 @dataclass(frozen=True)
@@ -101,17 +123,12 @@ def soft_width(step: int, recipe: TinyRecipe) -> float:
     return max(0.7, 3.0 - 2.3 * step / (0.5 * recipe.steps))
 
 
-def draw_batch(
-    step: int, recipe: TinyRecipe, scenes: Scenes, processor: LitaProcessor
-) -> tuple[Packed, Tensor, Tensor]:
-    """The batch of a step: a pure function of the recipe's seed and the step.
-
-    Returns:
-        Packed conversations, features (B, N, width), and event targets (B, num_frames, targets).
-    """
+def draw_batch(step: int, recipe: TinyRecipe, scenes: Scenes, processor: LitaProcessor) -> Batch:
+    """The batch of a step: a pure function of the recipe's seed and the step."""
     rng = np.random.Generator(np.random.PCG64([recipe.seed, step, 4]))
     rows, features, events = [], [], []
-    for _ in range(recipe.sequences):
+    asking: list[tuple[int, int, np.ndarray]] = []
+    for row in range(recipe.sequences):
         index = int(rng.integers(len(scenes.seeds)))
         scene = synthetic.make_scene(scenes.seeds[index])
         still = bool(rng.random() < STILL_SHARE)
@@ -124,20 +141,35 @@ def draw_batch(
             told = conversations(scene, processor, recipe.questions, rng)
             features.append(scenes.videos[index])
         events.append(targets)
-        rows.append([branch_of(processor, turns) for turns in told])
-    packed = pack(rows, processor.tokenizer.pad_token_id)
-    return packed, torch.from_numpy(np.stack(features)).float(), torch.from_numpy(np.stack(events))
+        branches = [branch_of(processor, turns) for turns in told]
+        rows.append(branches)
+        end = len(branches[0][0])
+        for turns, (_, ids, labels) in zip(told, branches, strict=True):
+            wanted = asked_targets(scene, processor.time_codec, turns[0][1])
+            if wanted is not None:
+                first = end + next(i for i, label in enumerate(labels) if label != IGNORED)
+                asking += [(row, first - 1, wanted[0]), (row, first, wanted[1])]
+            end += len(ids)
+    nothing = np.zeros((0, NUM_TARGETS), np.float32)
+    return Batch(
+        packed=pack(rows, processor.tokenizer.pad_token_id),
+        features=torch.from_numpy(np.stack(features)).float(),
+        events=torch.from_numpy(np.stack(events)),
+        rows=torch.tensor([row for row, _, _ in asking], dtype=torch.long),
+        positions=torch.tensor([position for _, position, _ in asking], dtype=torch.long),
+        asked=torch.from_numpy(np.stack([target for _, _, target in asking]) if asking else nothing),
+    )
 
 
 def _loss(
-    model: LitaForConditionalGeneration, head: EventHead, batch: tuple[Packed, Tensor, Tensor], width: float
+    model: LitaForConditionalGeneration, head: EventHead, batch: Batch, width: float
 ) -> tuple[Tensor, dict[str, float]]:
-    packed, features, events = batch
+    packed = batch.packed
     outputs = model(
         input_ids=packed.input_ids,
         attention_mask=packed.mask,
         position_ids=packed.position_ids,
-        video_features=features,
+        video_features=batch.features,
         output_hidden_states=True,
     )
     logits, time_ids = outputs.logits, torch.tensor(model.config.time_token_ids)
@@ -153,15 +185,18 @@ def _loss(
     place = nn.functional.nll_loss(
         logits[:, fast].log_softmax(-1).flatten(0, 1), time_ids.repeat(len(logits))
     )
-    event = head.loss(outputs.hidden_states[model.config.text_config.num_hidden_layers // 2][:, fast], events)
+    halfway = outputs.hidden_states[model.config.text_config.num_hidden_layers // 2]
+    event = head.loss(halfway[:, fast], batch.events)
+    asked = head.loss(halfway[batch.rows, batch.positions], batch.asked) if len(batch.rows) else event * 0
     parts = {
         "loss": float(answered.detach()),
         "time_loss": float((times / is_time.sum().clamp(min=1)).detach()),
         "word_loss": float((words / (~is_time).sum().clamp(min=1)).detach()),
         "place_loss": float(place.detach()),
         "event_loss": float(event.detach()),
+        "asked_loss": float(asked.detach()),
     }
-    return answered + PLACE_WEIGHT * place + EVENT_WEIGHT * event, parts
+    return answered + PLACE_WEIGHT * place + EVENT_WEIGHT * (event + asked), parts
 
 
 def soft_cross_entropy(scores: Tensor, index: Tensor, width: float) -> Tensor:

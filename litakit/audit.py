@@ -118,6 +118,8 @@ class AuditReport:
             for row in self.rows
         ]
         header = "none" if self.container_duration is None else f"{self.container_duration:.3f} s"
+        limit = max(row.limit_seconds for row in self.rows)
+        longest = f" on average, up to {limit:.4f} s around a sampled frame" if self.is_variable_rate else ""
         lines += [
             "",
             f"{self.video}: {self.num_frames} frames, {self.duration:.3f} s",
@@ -127,7 +129,7 @@ class AuditReport:
             f"first pts       {self.first_pts_seconds:.3f} s",
             f"header duration {header}{' (wrong)' if self.has_wrong_container_duration else ''}",
             *(f"note            {note}" for note in self.notes),
-            f"half a frame    {self.half_frame_interval_seconds:.4f} s",
+            f"half a frame    {self.half_frame_interval_seconds:.4f} s{longest}",
             f"worst error     {self.worst_error_seconds:.4f} s: {'good' if self.ok else 'NOT GOOD'}",
         ]
         return "\n".join(lines)
@@ -317,7 +319,7 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
     while True:
         try:
             packet = next(packets, None)
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError, IndexError):  # the last: a stream that appeared on the way
             packet = None
         with contextlib.suppress(av.FFmpegError, ValueError):
             yield from stream.codec_context.decode(packet)

@@ -1,6 +1,6 @@
 """Formats: each one read whole, with the right times; the clock in the frames says whether."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litakit.video import FrameTransform, VideoError, decode_frames, frame_boundaries, probe
+from litakit.video import FrameTransform, VideoError, _scan, decode_frames, frame_boundaries, probe
 from tests.video_files import (
     B_FRAMES,
     CLOCK_SECONDS,
@@ -175,6 +175,32 @@ def test_size_that_changes_on_the_way(tmp_path: Path) -> None:
     shown = [read_clock(rgb) for rgb in batch.pixels]
     expected = [pts if pts < 0.99 else pts - 1 for pts in batch.pts_seconds]
     assert shown == pytest.approx(expected, abs=CLOCK_SECONDS)
+
+
+def test_sound_that_begins_late(tmp_path: Path) -> None:
+    """A stream that appears after the demuxer's first look."""
+    silent = constant_rate(tmp_path / "a.ts", 25, 25)
+    with_sound = write_clock_video(tmp_path / "b.ts", even_ticks(25, 25), Fraction(1, 25), audio_seconds=2.0)
+    nothing = (bytes([0x47, 0x1F, 0xFF, 0x10]) + b"\xff" * 184) * 30_000
+    late = tmp_path / "late.ts"
+    late.write_bytes(silent.path.read_bytes() + nothing + with_sound.path.read_bytes())
+    batch = decode_frames(late, 50, sampling="index", transform=VIEW)
+    assert batch.info.num_frames == 50
+    assert [read_clock(rgb) for rgb in batch.pixels] == pytest.approx(
+        [*silent.shown, *silent.shown], abs=1e-3
+    )
+
+
+def test_a_late_stream_at_the_end_of_the_file_is_only_the_end() -> None:
+    """PyAV looks for it in a list that it is not in; whether it does, chance decides."""
+
+    def source() -> Iterator[str]:
+        yield "packet"
+        raise IndexError
+
+    packets: Any = source()
+    assert _scan.next_packet(packets) == "packet"
+    assert _scan.next_packet(packets) is None
 
 
 CUTTABLE = {

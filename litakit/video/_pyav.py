@@ -14,7 +14,7 @@ import numpy as np
 
 from litakit.video._colour import RgbConverter
 from litakit.video._errors import PacketsMisledError, Ping
-from litakit.video._scan import decode_all, open_video
+from litakit.video._scan import decode_all, next_packet, open_video
 from litakit.video._table import FrameTable, PacketTable
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class _Jumper:
             self._seek(key)
         while True:
             try:
-                packet = next(self.source, None)
+                packet = next_packet(self.source)
             except (av.FFmpegError, OSError) as error:
                 raise PacketsMisledError("a packet cannot be read a second time") from error
             if packet is None or packet.pts is None or packet.pts not in self.packets.number_of:

@@ -22,6 +22,7 @@ from litakit.video._table import FrameTable, PacketTable, boundaries_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
@@ -166,7 +167,8 @@ def _read_packets(container: InputContainer, stream: VideoStream, ping: Ping) ->
     discards: list[bool] = []
     damaged, reason = False, ""
     try:
-        for packet in container.demux(stream):
+        source = container.demux(stream)
+        while (packet := next_packet(source)) is not None:
             if packet.size == 0 and packet.dts is None:
                 continue
             pts.append(packet.pts)
@@ -179,6 +181,18 @@ def _read_packets(container: InputContainer, stream: VideoStream, ping: Ping) ->
     except (av.FFmpegError, OSError) as error:
         damaged, reason = True, words_of(error)
     return Packets(pts, durations, keys, discards, damaged, reason)
+
+
+def next_packet(source: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
+    """Return the next packet; None at the end.
+
+    At the end of a file in which a stream has appeared on the way, PyAV stumbles over its list of streams
+    (IndexError, and only sometimes).
+    """
+    try:
+        return next(source, None)
+    except IndexError:
+        return None
 
 
 def _doubt(packets: Packets, facts: _Facts) -> str:
@@ -260,7 +274,7 @@ def decode_all(container: InputContainer, stream: VideoStream) -> Iterator[tuple
     packets = container.demux(stream)
     while True:
         try:
-            packet = next(packets, None)
+            packet = next_packet(packets)
         except (av.FFmpegError, OSError):
             packet = None
         try:

@@ -82,20 +82,17 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
 
 def test_the_file_tree_is_true() -> None:
     tree = next(text for name, text in BLOCKS if name == "" and "time_tokens.py" in text)
-    named, folder = [], ROOT
+    top, library = set[str](), set[str]()
     for line in tree.splitlines():
-        words = re.split(r"\s{2,}", line.strip())[0].split()
-        folder = ROOT / "litakit" if line.startswith("  ") else ROOT
-        named += [folder / word.strip("·") for word in words]
-    missing = [str(path.relative_to(ROOT)) for path in named if not path.exists()]
-    assert missing == []
-    library = {path.name for path in (ROOT / "litakit").iterdir() if not path.name.startswith("_")}
-    library -= {"py.typed"}
-    assert library == {
-        path.relative_to(ROOT / "litakit").parts[0]
-        for path in named
-        if "litakit" in path.parts[-2:-1] or path.parent.parent.name == "litakit"
-    } - {"litakit"}
+        named = library if line.startswith("  ") else top
+        for column in re.split(r"\s{2,}", line.strip()):
+            if not re.fullmatch(r"[\w./]+( [\w./]+)*", column) or not re.search(r"[./]|LICENSE", column):
+                break
+            named |= {word.rstrip("/") for word in column.split()}
+    assert [name for name in sorted(top) if not (ROOT / name).exists()] == []
+    there = {path.name for path in (ROOT / "litakit").iterdir() if not path.name.startswith("_")}
+    assert library == there - {"py.typed"}
+    assert {"README.md", "notebooks", "litakit", "scripts", "tests", ".ci/run"} <= top
 
 
 def test_the_notebook_table_names_every_notebook() -> None:

@@ -2,8 +2,8 @@
 
 The projector starts by whitening what the vision tower sees, because the mean of 64 patches says little in a
 few loud directions and what happens in many faint ones. And halfway up, fast tokens are asked which events go
-on, begin and end at their frame: what an answer has to look up is then there to be looked up. The places where
-times are asked for are asked likewise.
+on, begin and end at their frame: what an answer has to look up is then there to be looked up. The places
+where times are asked for are asked likewise.
 """
 
 from __future__ import annotations

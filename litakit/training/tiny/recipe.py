@@ -28,14 +28,13 @@ class TinyRecipe:
     vision_lr: float = 1e-3
     vision_pooled_from: int = 300
     """Until then only patches are supervised; then the mean over the patches, which fast tokens are, too."""
-    refining_steps: int = 1400
     num_pieces: int = 800
     width: int = 192
     layers: int = 4
     heads: int = 6
-    num_scenes: int = 1800
+    num_scenes: int = 1500
     num_validation_scenes: int = 50
-    steps: int = 1300
+    steps: int = 1100
     sequences: int = 8
     questions: int = 10
     lr: float = 1.5e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ SUBSAMPLED = "420"
 
 
 class RgbConverter:
-    """Turns decoded frames of one stream into RGB; keep one for a stream, and use it in one thread.
+    """Turns decoded frames of one stream into RGB; keep one for a stream. Threads may share it.
 
     Eight-bit progressive frames go through swscale as it is. For more bits decord.s swscale puts the colour
     samples of 4:2:0 a line lower, and it knows no fields: a filter graph tells ours to do the same.
@@ -29,7 +30,8 @@ class RgbConverter:
 
     def __init__(self, stream: VideoStream) -> None:
         self._stream = stream
-        self._reformatter = VideoReformatter()
+        self._of_thread = threading.local()  # swscale's contexts belong to one thread each
+        self._graph_lock = threading.Lock()
         self._graph: tuple[Graph, FilterContext] | None = None
         self._graph_is_for: tuple[str, int, int] | None = None
 
@@ -43,8 +45,13 @@ class RgbConverter:
         width, height = size or (frame.width, frame.height)
         plain = frame
         if frame.interlaced_frame or frame.format.components[0].bits > 8:
-            plain = self._through_graph(frame)
-        rgb = self._reformatter.reformat(plain, width=width, height=height, format="rgb24", threads=1)
+            with self._graph_lock:
+                plain = self._through_graph(frame)
+        if not hasattr(self._of_thread, "reformatter"):
+            self._of_thread.reformatter = VideoReformatter()
+        rgb = self._of_thread.reformatter.reformat(
+            plain, width=width, height=height, format="rgb24", threads=1
+        )
         return orientation_of(frame).apply(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
 
     def _through_graph(self, frame: VideoFrame) -> VideoFrame:

@@ -1,6 +1,6 @@
 """One job of the worker: look at a source, choose frames, decode and shrink them.
 
-Frames are shrunk in a second thread while decoding goes on; Pillow and swscale let go of the interpreter's
+Frames are shrunk in other threads while decoding goes on; Pillow and swscale let go of the interpreter's
 lock. At most a few frames are in flight, so that memory does not grow with the video.
 """
 
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from litakit.video._colour import RgbConverter
 
-MAX_IN_FLIGHT = 3
+MAX_IN_FLIGHT = 4
+# Of small or simple videos decoding is the lesser part.
+NUM_FINISHERS = 2
 
 
 @dataclass(frozen=True)
@@ -160,9 +162,9 @@ def _finisher(rgb: Pixels, transform: FrameTransform | None) -> Callable[[], Pix
 def _shrink_all(
     frames: Iterator[tuple[int, Callable[[], Pixels]]], slots: dict[int, int], outlet: Outlet
 ) -> None:
-    """Finish frames in a thread of their own while the next are decoded, and hand them over in order."""
+    """Finish frames in threads of their own while the next are decoded, and hand them over in order."""
     pending: list[tuple[int, Future[Pixels]]] = []
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(NUM_FINISHERS) as pool:
         for index, finish in frames:
             pending.append((slots[index], pool.submit(finish)))
             while len(pending) > MAX_IN_FLIGHT or (pending and pending[0][1].done()):

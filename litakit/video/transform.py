@@ -75,8 +75,9 @@ class FrameTransform:
         """
         T, H, W, _ = pixels.shape
         out = np.empty((T, 3, H, W), dtype=np.float32)
-        for channel in range(3):
-            np.take(self._tables[channel], pixels[..., channel], out=out[:, channel])
+        for frame, values in zip(pixels, out, strict=True):  # one at a time: they stay in the cache
+            for channel in range(3):
+                np.take(self._tables[channel], frame[..., channel], out=values[channel], mode="clip")
         return out
 
     @cached_property

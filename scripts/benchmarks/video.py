@@ -5,9 +5,9 @@
 F is the time of `ffmpeg -threads 2 -i VIDEO -f null -`; without an ffmpeg binary, of a full decode by PyAV
 with two threads, and it says so. The other yardstick is decord's `get_batch` at native size and the HF image
 processor behind it. Every figure is a median over the rounds, in which the three take turns, on a warm
-worker; nothing is cached. Memory is what parent and worker together hold above their idle state. Exit code 1 where a
-target is missed. Measure on an otherwise idle machine; the videos take some minutes to make, `--folder` keeps
-them.
+worker; nothing is cached. Memory is what parent and worker together hold above their idle state. Exit code
+1 where a target is missed. Measure on an otherwise idle machine; the videos take some minutes to make,
+`--folder` keeps them.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from litakit.modeling.tokenizer import LitaTokenizer
 from litakit.spans import Span, temporal_iou
 from litakit.training.tiny import __main__ as recipe_run
 from litakit.training.tiny import features, language, packing, rendering, report, vision
+from litakit.training.tiny.crowding import crowded
 from litakit.training.tiny.language import Scenes
 from litakit.training.tiny.recipe import TinyRecipe, untrained_model, untrained_processor
 from litakit.training.tiny.state import load_state, save_state
@@ -32,7 +33,6 @@ SMALL = TinyRecipe(
     vision_width=32,
     vision_layers=2,
     vision_steps=2,
-    refining_steps=2,
     vision_pooled_from=0,
     width=24,
     layers=1,
@@ -241,20 +241,56 @@ def test_features_on_disk_are_not_made_again(model, tmp_path, monkeypatch):
 
 
 def test_vision_targets_say_what_is_drawn():
-    pixels, states, centres = vision.draw_frames(3, 64, 0.6)
-    scene = synthetic.make_scene(3)
-    names = {(thing.colour, thing.shape) for thing in scene.things}
+    pixels, states, centres = vision.draw_frames(3, 64)
     assert pixels.shape == (vision.FRAMES, 64, 64, 3)
-    for frame in range(vision.FRAMES):
-        for name in states[frame, :, 0].nonzero()[0]:
-            colour, shape = divmod(int(name), len(vision.SHAPES))
-            assert (vision.COLOURS[colour], vision.SHAPES[shape]) in names
-            _, x, y = states[frame, name, :3]
-            if 0.1 < x < 0.9 and 0.1 < y < 0.9:
-                place = int(8 * y) * 8 + int(8 * x)
-                assert centres[frame, place] > 0
-    again = vision.draw_frames(3, 64, 0.6)
+    places = np.array(vision.CENTRES[:2]) + states[..., 1:3] * np.array(vision.SPREADS[:2])
+    for frame, name in zip(*states[..., 0].nonzero(), strict=True):
+        x, y = places[frame, name]
+        if 0 < x < 1 and 0 < y < 1:
+            assert centres[frame, int(8 * y) * 8 + int(8 * x)] > 0
+    names = {(thing.colour, thing.shape) for thing in synthetic.make_scene(3).things}
+    for name in states[vision.CROWDED :, :, 0].any(0).nonzero()[0]:
+        colour, shape = divmod(int(name), len(vision.SHAPES))
+        assert (vision.COLOURS[colour], vision.SHAPES[shape]) in names
+    again = vision.draw_frames(3, 64)
     assert all(np.array_equal(a, b) for a, b in zip((pixels, states, centres), again, strict=True))
+
+
+def test_every_signal_varies_in_what_the_tower_sees():
+    states = np.concatenate([vision.draw_frames(seed, 64)[1] for seed in range(20)])
+    seen = states[states[..., 0] > 0][:, 1:]
+    assert (seen.std(0) > 0.35).all(), dict(zip(vision.SIGNALS, seen.std(0), strict=True))
+
+
+def test_crowded_things_differ_in_colour_and_all_may_act():
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for seed in range(100):
+        scene = crowded(synthetic.make_scene(seed), rng)
+        assert len({thing.colour for thing in scene.things}) == len(scene.things)
+        assert all(index < len(scene.things) for event in scene.events for index in event.things)
+        assert all(event.span == Span(0.0, 1.0) for event in scene.events)
+        kinds |= {event.kind for event in scene.events}
+        for state in synthetic.scene_state(scene, 0.5):
+            assert state.visible > 0
+    assert kinds == {"appears", "leaves", "spins", "jumps", "flashes", "collides"}
+
+
+def test_of_two_things_of_one_colour_no_state_is_asked():
+    states = torch.zeros(1, vision.NUM_NAMES, 1 + len(vision.SIGNALS))
+    states[0, 0] = 1.0  # the first colour, one shape
+    read = torch.full((1, vision.NUM_NAMES + len(vision.COLOURS) * 10), -30.0)
+    read[0, 0] = 30.0
+    read[0, vision.NUM_NAMES :] = torch.tensor([30.0, *[3.0] * 9] + [-30.0, *[0.0] * 9] * 5)
+    presence, state, errors = vision._pooled_loss(read, states)
+    assert presence.item() == pytest.approx(0, abs=1e-4)
+    assert errors.tolist() == [4.0] * 9
+    assert state.item() == 36.0
+    alike = torch.cat([states, states])
+    alike[1, 5] = 1.0  # another scene, in which the second colour is told once
+    alike[0, 1] = 1.0  # and now the first colour is there twice
+    errors = vision._pooled_loss(read.expand(2, -1), alike)[2]
+    assert errors.tolist() == [(4.0 + 1.0) / 2] * 9  # both of the second scene, none of the first
 
 
 # --- resuming ---
@@ -302,7 +338,7 @@ def test_the_whole_recipe_in_miniature(tmp_path, monkeypatch, tokenizer):
         assert any(value for name, value in moved.items() if part in name), part
     log = (tmp_path / "work/metrics.jsonl").read_text().splitlines()
     stages = [json.loads(line)["stage"] for line in log]
-    assert set(stages) == {"vision", "refining", "language", "validation", "wrong video"}
+    assert set(stages) == {"vision", "language", "validation", "wrong video"}
     assert processor.num_visual_tokens == 164
     assert (tmp_path / "model/training.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "model/training_log.jsonl").read_text().splitlines() == log

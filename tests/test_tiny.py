@@ -76,16 +76,21 @@ def encoded(tokenizer, tmp_path_factory) -> Scenes:
         return Scenes(seeds, *features.encode_scenes(model, seeds, tmp_path_factory.mktemp("features")))
 
 
-@pytest.fixture(scope="session")
-def benchmark() -> ModuleType:
-    path = Path(__file__).parents[1] / "scripts/benchmarks/tiny.py"
-    spec = importlib.util.spec_from_file_location("benchmark_tiny", path)
+def script(name: str) -> ModuleType:
+    """A script of the repository as a module."""
+    path = Path(__file__).parents[1] / "scripts" / name
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}_{path.parent.name}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def benchmark() -> ModuleType:
+    return script("benchmarks/tiny.py")
 
 
 # --- the tokenizer ---
@@ -411,6 +416,18 @@ def test_the_interval_draws_videos_not_questions(benchmark):
     rows = [asked(benchmark, video=number // 5) for number in range(10)]
     low, high = benchmark.interval(rows, np.array([0.0] * 5 + [1.0] * 5))
     assert (low, high) == (0.0, 1.0)
+
+
+def test_the_card_tells_recipe_and_figures(benchmark):
+    rows = [asked(benchmark), asked(benchmark, task="rtl", form="right_after", found=None)]
+    figures = benchmark.scores(rows, {"vidqa": [1.0, 0.0]}) | {"videos": 2, "first_seed": 900_000}
+    card = script("model_card.py").make_card(TinyRecipe(steps=1234), figures, 6.05, note="It rained.\n")
+    assert "| litakit-tiny | **1.000** (1.000 to 1.000) | **0.000** (0.000 to 0.000) |" in card
+    assert "| the whole video | 0.200 | 0.200 |" in card
+    assert "(seeds 900000 to 900001;" in card
+    assert "1234 steps of 8 videos" in card
+    assert "\nIt rained.\n" in card
+    assert "$" not in card
 
 
 # --- the bundled model ---

@@ -1,4 +1,4 @@
-# Sourced by demo.sh and test.sh: makes .venv with litakit in it, once, and again when its dependencies change.
+# Sourced by the other scripts: makes .venv with litakit in it, once, and again when its dependencies change.
 #
 #   source scripts/environment.sh
 #   litakit_environment            # what litakit needs
@@ -6,7 +6,7 @@
 #
 # Afterwards the programs are in $LITAKIT_ROOT/.venv/bin. LITAKIT_PYTHON names the Python to make it with.
 
-LITAKIT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+LITAKIT_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 litakit_fail() {
     printf 'litakit: %s\n' "$*" >&2
@@ -18,74 +18,73 @@ litakit_is_new_enough() {
 }
 
 litakit_find_python() {
-    local candidate
-    for candidate in ${LITAKIT_PYTHON:-python3.11 python3.12 python3.13 python3 python}; do
+    local candidate candidates=(python3.11 python3.12 python3.13 python3 python)
+    [ -z "${LITAKIT_PYTHON:-}" ] || candidates=("$LITAKIT_PYTHON")
+    for candidate in "${candidates[@]}"; do
         if command -v "$candidate" >/dev/null && litakit_is_new_enough "$candidate"; then
             command -v "$candidate"
             return
         fi
     done
-    litakit_fail "needs Python 3.11 or newer, found $(python3 --version 2>&1 || true)." \
+    litakit_fail "needs Python 3.11 or newer, found $("${LITAKIT_PYTHON:-python3}" --version 2>&1 || true)." \
         "Install one (Debian: apt-get install python3 python3-venv), or name one: LITAKIT_PYTHON=/path/to/python3.11"
 }
 
+# A .venv that is not whole, because its making was interrupted, is made again over what is there.
 litakit_make_venv() {
-    local venv="$LITAKIT_ROOT/.venv" python
-    if [ -e "$venv" ]; then
-        litakit_is_new_enough "$venv/bin/python" && [ -x "$venv/bin/pip" ] ||
-            litakit_fail "$venv has no working Python of 3.11 or newer with pip: remove that folder and start again."
-        return
-    fi
+    local venv="$LITAKIT_ROOT/.venv" python fresh=no
+    litakit_is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 && return
     python="$(litakit_find_python)" || exit 2
+    [ -e "$venv" ] || fresh=yes
     echo "Making .venv with $("$python" --version)"
-    "$python" -m venv "$venv" || {
-        rm -rf "$venv" # made by us a moment ago
+    if ! "$python" -m venv "$venv"; then
+        [ $fresh = no ] || rm -rf "$venv" # made by us a moment ago
         litakit_fail "$python cannot make virtual environments (Debian: apt-get install python3-venv)."
-    }
+    fi
+    litakit_is_new_enough "$venv/bin/python" && "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+        litakit_fail "$venv has no working Python of 3.11 or newer with pip: remove that folder and start again."
 }
 
-# Say, before gigabytes are fetched, which build of torch pip is about to take.
+# Say, before gigabytes are fetched, which build of torch pip is about to take: asked for a version, it takes
+# the one with a local label (+cpu, +cu130) where a package index or folder of its settings offers one.
 litakit_announce_torch() {
-    local pip="$LITAKIT_ROOT/.venv/bin/pip" python="$LITAKIT_ROOT/.venv/bin/python" report
+    local python="$LITAKIT_ROOT/.venv/bin/python" version="${1#torch==}" offered
     "$python" -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)' && return
-    report="$(mktemp)"
-    if "$pip" install --quiet --disable-pip-version-check --dry-run --no-deps --report "$report" "$1" 2>/dev/null; then
-        "$python" - "$report" <<'PYTHON'
-import json, sys
-for item in json.load(open(sys.argv[1], encoding="utf-8"))["install"]:
-    needs = " ".join(item["metadata"].get("requires_dist", []))
-    version = item["metadata"]["version"]
-    if "+cpu" in version or not ("nvidia" in needs or "cuda" in needs) or sys.platform != "linux":
-        print(f"torch {version}: pip takes the build without CUDA.")
-    else:
-        print(f"torch {version}: pip takes the CUDA build, some gigabytes with its libraries. Where there is no NVIDIA")
-        print("GPU, stop here (Ctrl-C), install a CPU build into .venv as pytorch.org tells, and start again.")
-PYTHON
-    else
-        echo "torch: which build pip will take cannot be told beforehand; the CUDA build is some gigabytes."
-    fi
-    rm -f "$report"
+    offered="$("$python" -m pip index versions torch --disable-pip-version-check 2>/dev/null |
+        grep -oE "(^|[ ,])${version//./\\.}(\+[a-z0-9.]+)?(,|$)" | tr -d ' ,' | sort -r | head -n 1)" || true
+    case "$offered$(uname -s)" in
+        *+cpu* | *Darwin) echo "torch ${offered:-$version}: pip takes the build without CUDA." ;;
+        *)
+            echo "torch ${offered:-$version}: pip takes the CUDA build, some gigabytes with its libraries. Where there is no"
+            echo "NVIDIA GPU, stop here (Ctrl-C), install the build without CUDA, and start again:"
+            echo "  .venv/bin/python -m pip install $1 --index-url https://download.pytorch.org/whl/cpu"
+            ;;
+    esac
 }
 
 litakit_environment() {
     local extras="${1:-}" venv="$LITAKIT_ROOT/.venv" wanted stamps torch
-    litakit_make_venv
-    wanted="$(cat "$LITAKIT_ROOT/pyproject.toml" "$LITAKIT_ROOT/constraints.txt" |
-        "$venv/bin/python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')"
-    # One line a finished installation: the hash of what was asked for, and the extras.
+    # The folder that .venv was made in, then a line for each finished installation: the hash of what was asked
+    # for, and the extras.
     stamps="$venv/litakit-installed"
-    if [ -f "$stamps" ]; then
+    if [ -f "$stamps" ] && [ "$(head -n 1 "$stamps")" != "$LITAKIT_ROOT" ]; then
+        echo "This folder was moved or copied, and programs in a .venv do not move along: it is made anew."
+        rm -rf "$venv"
+    fi
+    wanted="$(cat "$LITAKIT_ROOT/pyproject.toml" "$LITAKIT_ROOT/constraints.txt" | cksum | tr ' ' -)"
+    if [ -f "$stamps" ] && litakit_is_new_enough "$venv/bin/python"; then
         grep -qxF "$wanted $extras" "$stamps" && return
         [ -z "$extras" ] && grep -q "^$wanted " "$stamps" && return
     fi
+    litakit_make_venv
     torch="$(grep '^torch==' "$LITAKIT_ROOT/constraints.txt")"
     litakit_announce_torch "$torch"
     echo "Installing litakit${extras:+ with $extras} into .venv (once; minutes)"
-    local options=(--quiet --disable-pip-version-check --no-warn-script-location -c "$LITAKIT_ROOT/constraints.txt")
+    local install=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check
+        --no-warn-script-location -c "$LITAKIT_ROOT/constraints.txt")
     # torch by its version first: pip then takes a CPU build of that version wherever it is offered one.
-    "$venv/bin/pip" install "${options[@]}" "$torch" &&
-        "$venv/bin/pip" install "${options[@]}" -e "$LITAKIT_ROOT${extras:+[$extras]}" ||
+    "${install[@]}" "$torch" && "${install[@]}" -e "$LITAKIT_ROOT${extras:+[$extras]}" ||
         litakit_fail "pip could not install litakit; its message is above."
-    [ -f "$stamps" ] && grep -q "^$wanted " "$stamps" || : >"$stamps"
+    grep -q "^$wanted " "$stamps" 2>/dev/null || echo "$LITAKIT_ROOT" >"$stamps"
     echo "$wanted $extras" >>"$stamps"
 }

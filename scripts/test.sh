@@ -8,13 +8,14 @@ source scripts/environment.sh
 litakit_environment dev,quant
 export PATH="$LITAKIT_ROOT/.venv/bin:$PATH"
 
-# Not Python's to install. A test that needs one that is missing is skipped, and counted at the end.
+# What pip cannot install. A test that needs one that is missing is skipped, and counted at the end.
 missing() { ! command -v "$1" >/dev/null; }
 missing chromium && missing chromium-browser && missing google-chrome &&
     echo "Chromium is missing: the browser tests will be skipped (Debian: apt-get install chromium)"
 missing node && echo "Node is missing: tests of JavaScript will be skipped (Debian: apt-get install nodejs)"
 missing java && echo "Java is missing: tests of caption metrics will be skipped (Debian: apt-get install default-jre-headless)"
-missing c++ && echo "A C++ compiler is missing: tests that build will be skipped (Debian: apt-get install g++)"
+missing c++ && missing g++ && missing clang++ &&
+    echo "A C++ compiler is missing: tests that build will be skipped (Debian: apt-get install g++)"
 
 failed=()
 check() {

@@ -1,83 +1,129 @@
-"""The set-up that demo.sh and test.sh share, and the rule that a skip is counted and, in CI, fails."""
+"""The two commands and what they share: environments made, mended and kept; skips that are counted."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
-PIP = """#!/usr/bin/env bash
-echo "$@" >>"$PIP_LOG"
-exit "${PIP_EXIT:-0}"
+TORCH = re.search(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[0]
+
+# A Python that makes environments of copies of itself, and whose pip only writes down what it is asked for.
+PYTHON = f"""#!/usr/bin/env bash
+case "$*" in
+    "-m venv "*)
+        mkdir -p "$3/bin"
+        [ -z "${{VENV_EXIT:-}}" ] || exit "$VENV_EXIT"
+        cp "$0" "$3/bin/python"; echo made >>"$PIP_LOG" ;;
+    "-m pip --version") [ ! -e "$(dirname "$0")/no-pip" ] ;;
+    "-m pip index versions torch "*) printf "%b" "${{OFFERED:-}}" ;;
+    "-m pip "*) echo "${{@:3}}" >>"$PIP_LOG"; exit "${{PIP_EXIT:-0}}" ;;
+    *find_spec*torch*) exit "${{TORCH_ABSENT:-0}}" ;;
+    *) exec "{sys.executable}" "$@" ;;
+esac
 """
+RECORDER = '#!/bin/sh\necho "$(basename "$0")" "$@" >>"$PIP_LOG"\n[ "$FAILING" != "$(basename "$0")" ]\n'
+
+
+def write_program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with a finished .venv whose pip only writes down what it is asked for."""
-    (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "environment.sh", tmp_path / "scripts")
+    """A checkout, in a folder with a space in its name, and a Python to make environments with."""
+    root = tmp_path / "a checkout"
+    shutil.copytree(ROOT / "scripts", root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (programs / "pip").write_text(PIP)
-    for program in programs.iterdir():
-        program.chmod(0o755)
-    return tmp_path
+        shutil.copy(ROOT / name, root)
+    write_program(root / "a python" / "python", PYTHON)
+    return root
 
 
-def run(checkout, commands, **environment):
+def run(checkout, *command, path=os.environ["PATH"], **environment):
+    """Run a command in a checkout; return its result and what the environment's programs were asked for."""
+    log = checkout / "pip.log"
     result = subprocess.run(
-        ["bash", "-c", f"set -euo pipefail; source scripts/environment.sh; {commands}"],
+        command,
         cwd=checkout,
-        env=os.environ | {"PIP_LOG": str(checkout / "pip.log")} | environment,
+        env={
+            "PATH": path,
+            "HOME": str(checkout / "home"),
+            "PIP_LOG": str(log),
+            "LITAKIT_PYTHON": str(checkout / "a python" / "python"),
+        }
+        | environment,
         capture_output=True,
         text=True,
         check=False,
     )
-    log = checkout / "pip.log"
     asked = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
-    return result, [line for line in asked if "--dry-run" not in line]
+    return result, asked
+
+
+def make(checkout, extras="", **environment):
+    code = f"set -euo pipefail; source scripts/environment.sh; litakit_environment {extras}"
+    return run(checkout, "bash", "-c", code, **environment)
 
 
 def test_an_environment_is_made_once_for_the_same_dependencies(checkout):
-    result, asked = run(checkout, "litakit_environment dev,quant")
+    result, asked = make(checkout, "dev,quant")
     assert result.returncode == 0, result.stderr
-    first, second = asked
-    assert first.endswith("constraints.txt torch==2.13.0")
-    assert second.endswith(f"-e {checkout}[dev,quant]")
-    for again in ("litakit_environment dev,quant", "litakit_environment"):
-        result, asked = run(checkout, again)
+    made, torch, rest = asked
+    assert made == "made"
+    assert torch.endswith(f"-c {checkout}/constraints.txt {TORCH}")
+    assert rest.endswith(f"-c {checkout}/constraints.txt -e {checkout}[dev,quant]")
+    for again in ("dev,quant", ""):
+        result, asked = make(checkout, again)
         assert (result.returncode, result.stdout, asked) == (0, "", [])
-    _, asked = run(checkout, "litakit_environment train")
-    assert len(asked) == 2
-    assert run(checkout, "litakit_environment dev,quant")[1] == []
+    assert len(make(checkout, "train")[1]) == 2
+    assert make(checkout, "dev,quant")[1] == []
 
 
 def test_an_environment_is_renewed_when_dependencies_change(checkout):
-    run(checkout, "litakit_environment")
+    make(checkout)
     with (checkout / "constraints.txt").open("a") as file:
         file.write("\n# another\n")
-    assert len(run(checkout, "litakit_environment")[1]) == 2
-    assert run(checkout, "litakit_environment")[1] == []
+    assert len(make(checkout)[1]) == 2
+    assert make(checkout)[1] == []
 
 
 def test_a_failed_installation_is_tried_again(checkout):
-    result, _ = run(checkout, "litakit_environment", PIP_EXIT="1")
+    result, _ = make(checkout, PIP_EXIT="1")
     assert result.returncode == 2
     assert result.stderr == "litakit: pip could not install litakit; its message is above.\n"
-    assert len(run(checkout, "litakit_environment")[1]) == 2
+    result, asked = make(checkout)
+    assert (result.returncode, len(asked)) == (0, 2), "pip is asked again; .venv is kept"
 
 
-def test_a_broken_environment_is_named(checkout):
-    (checkout / ".venv" / "bin" / "pip").unlink()
-    result, _ = run(checkout, "litakit_environment")
+@pytest.mark.parametrize("left", ["nothing", "an old python", "no pip"])
+def test_an_environment_whose_making_was_interrupted_is_mended(checkout, left):
+    programs = checkout / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (checkout / ".venv" / "mine").write_text("kept")
+    if left == "an old python":
+        write_program(programs / "python", "#!/bin/sh\nexit 1\n")
+    if left == "no pip":
+        write_program(programs / "python", "#!/bin/sh\n[ $# = 2 ]\n")
+    result, asked = make(checkout)
+    assert result.returncode == 0, result.stderr
+    assert (asked[0], len(asked)) == ("made", 3)
+    assert (checkout / ".venv" / "mine").read_text() == "kept"
+
+
+def test_an_environment_that_cannot_be_mended_is_named_and_kept(checkout):
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "no-pip").touch()
+    result, _ = make(checkout)
     assert result.returncode == 2
     assert result.stderr == (
         f"litakit: {checkout}/.venv has no working Python of 3.11 or newer with pip: "
@@ -85,16 +131,143 @@ def test_a_broken_environment_is_named(checkout):
     )
 
 
-def test_an_old_python_is_refused_with_a_way_out(checkout, tmp_path):
-    shutil.rmtree(checkout / ".venv")
-    old = tmp_path / "old-python"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    result, _ = run(checkout, "litakit_environment", LITAKIT_PYTHON=str(old))
+def test_a_python_without_venv_is_told_what_to_install(checkout):
+    result, _ = make(checkout, VENV_EXIT="1")
     assert result.returncode == 2
-    assert result.stderr.startswith("litakit: needs Python 3.11 or newer, found ")
+    assert result.stderr == (
+        f"litakit: {checkout}/a python/python cannot make virtual environments "
+        "(Debian: apt-get install python3-venv).\n"
+    )
+    assert not (checkout / ".venv").exists()
+
+
+def test_an_old_python_is_refused_with_a_way_out(checkout):
+    old = write_program(checkout / "old-python", "#!/bin/sh\n[ $# = 1 ] || exit 1\necho Python 3.8.20\n")
+    result, _ = make(checkout, LITAKIT_PYTHON=str(old))
+    assert result.returncode == 2
+    assert result.stderr.startswith("litakit: needs Python 3.11 or newer, found Python 3.8.20. ")
     assert "apt-get install python3 python3-venv" in result.stderr
     assert not (checkout / ".venv").exists()
+
+
+def test_a_checkout_that_was_moved_gets_an_environment_of_its_own(checkout):
+    make(checkout)
+    moved = checkout.parent / "moved"
+    shutil.move(checkout, moved)
+    result, asked = make(moved)
+    assert result.stdout.startswith("This folder was moved or copied")
+    assert (result.returncode, asked[0], len(asked)) == (0, "made", 3)
+    assert make(moved)[1] == []
+
+
+VERSION = TORCH.removeprefix("torch==")
+
+
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    [
+        (f"torch (99.0)\\nAvailable versions: 99.0, {VERSION}, 1.13.1\\n", f"{VERSION}: pip takes the CUDA"),
+        (f"Available versions: {VERSION}+cu130, {VERSION}+cpu\\n", f"{VERSION}+cu130: pip takes the CUDA"),
+        (f"Available versions: {VERSION}+cpu, {VERSION}\\n", f"{VERSION}+cpu: pip takes the build without"),
+        ("", f"{VERSION}: pip takes the CUDA"),
+    ],
+)
+def test_the_build_of_torch_is_announced_before_anything_is_fetched(checkout, offered, said):
+    result, asked = make(checkout, OFFERED=offered, TORCH_ABSENT="1")
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith(f"torch {said}")
+    assert lines[-1].startswith("Installing litakit")
+    if "the CUDA" in said:
+        cure = f"  .venv/bin/python -m pip install {TORCH} --index-url https://download.pytorch.org/whl/cpu"
+        assert cure in lines
+    assert len(asked) == 3, "only the two installations come after it"
+
+
+def with_programs(checkout, *names):
+    """The programs that litakit's installation brings, which only write down that they ran."""
+    make(checkout, "dev,quant")
+    for name in names:
+        write_program(checkout / ".venv" / "bin" / name, RECORDER)
+
+
+def test_demo_hands_on_what_it_was_given(checkout):
+    with_programs(checkout, "litakit")
+    out = f"litakit demo --out {checkout}/demo_output"
+    assert run(checkout, "bash", "scripts/demo.sh", FAILING="")[1] == [out]
+    (checkout / "my video.mp4").touch()
+    asked = run(checkout, "bash", "scripts/demo.sh", "my video.mp4", "When?", "--model", "x", FAILING="")[1]
+    assert asked == [f"{out} my video.mp4 When? --model x"]
+    assert run(checkout, "bash", "scripts/demo.sh", FAILING="litakit")[0].returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.mp4", "When?"], "no such video: absent.mp4"),
+        (
+            ["pyproject.toml"],
+            "expected a question about pyproject.toml, got none: bash scripts/demo.sh VIDEO",
+        ),
+    ],
+)
+def test_demo_refuses_wrong_arguments_before_it_installs(checkout, arguments, message):
+    result, asked = run(checkout, "bash", "scripts/demo.sh", *arguments)
+    assert (result.returncode, asked) == (2, [])
+    assert result.stderr.startswith(f"litakit: {message}")
+
+
+def test_demo_says_how_it_is_used(checkout):
+    result, asked = run(checkout, "bash", "scripts/demo.sh", "--help")
+    assert (result.returncode, asked) == (0, [])
+    assert 'bash scripts/demo.sh VIDEO "question"' in result.stdout
+
+
+CHECKS = ["ruff check .", "ruff format --check .", "mypy", "lint-imports", "pytest"]
+
+
+def test_test_runs_every_check_and_then_every_test(checkout):
+    with_programs(checkout, "ruff", "mypy", "lint-imports", "pytest")
+    result, asked = run(checkout, "bash", "scripts/test.sh", FAILING="")
+    assert (result.returncode, [line.strip() for line in asked]) == (0, CHECKS)
+    assert result.stdout.endswith("All checks passed.\n")
+    asked = run(checkout, "bash", "scripts/test.sh", "-k", "spans", FAILING="")[1]
+    assert asked[-1] == "pytest -k spans"
+
+
+def test_test_goes_on_after_a_failure_and_fails_at_the_end(checkout):
+    with_programs(checkout, "ruff", "mypy", "lint-imports", "pytest")
+    result, asked = run(checkout, "bash", "scripts/test.sh", FAILING="mypy")
+    assert (result.returncode, len(asked)) == (1, 5)
+    assert result.stderr == "failed: mypy\n"
+
+
+def test_test_names_the_system_packages_that_are_missing(checkout):
+    with_programs(checkout, "ruff", "mypy", "lint-imports", "pytest")
+    basics = checkout / "basics"
+    basics.mkdir()
+    for name in ("bash", "dirname", "basename", "head", "cat", "cksum", "tr", "grep", "sh"):
+        (basics / name).symlink_to(shutil.which(name))
+    result, _ = run(checkout, "bash", "scripts/test.sh", path=str(basics), FAILING="")
+    named = re.findall(
+        r"^(.*) is missing: .* skipped \(Debian: apt-get install (.*)\)$", result.stdout, re.MULTILINE
+    )
+    assert named == [
+        ("Chromium", "chromium"),
+        ("Node", "nodejs"),
+        ("Java", "default-jre-headless"),
+        ("A C++ compiler", "g++"),
+    ]
+    installed = re.search(r"^packages=\((.*)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)[1].split()
+    assert {package for _, package in named} <= {*installed}, "CI installs all that is named"
+
+
+def test_pre_commit_runs_the_checks_from_the_environment_without_a_network():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    assert [repo["repo"] for repo in config["repos"]] == ["local"]
+    hooks = config["repos"][0]["hooks"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+    ran = [hook["entry"].removeprefix(".venv/bin/").removesuffix(" --force-exclude") for hook in hooks]
+    assert ran == ["ruff check", "ruff format", "mypy", "lint-imports"]
 
 
 def pytest_on(tmp_path, body, strict):

@@ -7,6 +7,7 @@ can tell apart.
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,6 +31,17 @@ DOUBT = "#56B4E9"
 STRIP_FRAMES = 8
 WIDTH, LANE = 10.0, 0.95
 """Of a figure and of one lane in it, in inches."""
+MOST_PANELS = 8
+"""Boundaries that one figure shows; an account of a whole video may hold dozens."""
+
+
+class Picture(Figure):
+    """A matplotlib figure that a notebook shows by itself, whether pyplot was imported there or not."""
+
+    def _repr_png_(self) -> bytes:
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png")
+        return drawn.getvalue()
 
 
 def clock(seconds: float) -> str:
@@ -77,7 +89,7 @@ def plot_spans(
     slot = WIDTH / STRIP_FRAMES
     strip = min(slot / aspect, 1.6)
     heights = [strip] + [LANE] * len(answers)
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.6), layout="constrained", dpi=110)
+    figure = Picture(figsize=(WIDTH, sum(heights) + 0.6), layout="constrained", dpi=110)
     axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     _draw_strip(axes[0], frames, begin, end, share=0.96 * min(1.0, strip * aspect / slot))
     for axis, answer, true_span in zip(axes[1:], answers, truths, strict=True):
@@ -101,16 +113,16 @@ def plot_boundaries(answer: Answer) -> Figure:
         answer: What `VideoSession.ask` returned, with at least one time token.
 
     Returns:
-        A figure with one panel for each boundary: the model's distribution over the time tokens, in seconds,
-        with the chosen second marked.
+        A figure with one panel for each boundary, of which the first `MOST_PANELS`: the model's distribution
+        over the time tokens, in seconds, with the chosen second marked.
 
     Raises:
         ValueError: The answer holds no time token, so there is nothing to draw.
     """
-    boundaries = answer.boundaries
+    boundaries = answer.boundaries[:MOST_PANELS]
     if not boundaries:
         raise ValueError(f"the answer {answer.text!r} holds no time token: there is no boundary to plot")
-    figure = Figure(figsize=(10.0, 1.0 + 1.4 * len(boundaries)), layout="constrained", dpi=110)
+    figure = Picture(figsize=(10.0, 1.0 + 1.4 * len(boundaries)), layout="constrained", dpi=110)
     axes = figure.subplots(len(boundaries), 1, sharex=True, squeeze=False)[:, 0]
     for number, (axis, boundary) in enumerate(zip(axes, boundaries, strict=True), 1):
         seconds = _token_seconds(boundary)
@@ -124,11 +136,15 @@ def plot_boundaries(answer: Answer) -> Figure:
             textcoords="offset points",
             fontsize=9,
             color="#D55E00",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )
         axis.set_ylabel(f"time token {number}\nprobability", fontsize=8)
         axis.set_ylim(bottom=0)
         _quiet(axis)
-    axes[0].set_title("\n".join(textwrap.wrap(answer.question, 100)), fontsize=10, loc="left")
+    title = textwrap.wrap(answer.question, 100)
+    if len(answer.boundaries) > len(boundaries):
+        title.append(f"(the first {len(boundaries)} of {len(answer.boundaries)} time tokens)")
+    axes[0].set_title("\n".join(title), fontsize=10, loc="left")
     axes[-1].set_xlabel("seconds", fontsize=9)
     return figure
 

@@ -97,3 +97,18 @@ def test_what_cannot_be_drawn_is_said() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_an_answer_of_many_times_shows_the_first_ones_and_says_so() -> None:
+    figure = plot_boundaries(answer(*(Span(start, start + 1) for start in range(10))))
+    assert len(figure.axes) == 8
+    assert figure.axes[0].get_title(loc="left").endswith("(the first 8 of 20 time tokens)")
+
+
+def test_a_notebook_shows_a_figure_by_itself() -> None:
+    """Without pyplot and without `%matplotlib inline`, which this process does not have."""
+    from IPython.core.formatters import DisplayFormatter
+
+    for figure in (plot_spans(frames(), [answer(Span(10, 20))]), plot_boundaries(answer(Span(10, 20)))):
+        shown, _ = DisplayFormatter().format(figure)
+        assert shown["image/png"].startswith(b"\x89PNG") or shown["image/png"].startswith("iVBOR")

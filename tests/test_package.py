@@ -1,16 +1,21 @@
 """The package's doors: light to import, and each leads somewhere."""
 
 import resource
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from importlib import import_module
 from importlib.metadata import entry_points, version
+from pathlib import Path
 
 import pytest
 
 import litakit
 from litakit.assets import bundled_model
 
+ROOT = Path(__file__).parents[1]
 HEAVY = (
     "torch",
     "transformers",
@@ -98,3 +103,31 @@ def test_the_bundled_model_is_in_the_package():
         str(error.value)
         == "expected a bundled model out of ('tiny',), got 'huge'; give a folder for any other"
     )
+
+
+@pytest.mark.slow
+def test_wheel_and_source_archive_hold_the_whole_package(tmp_path):
+    """Built from a copy with a model beside the code, whatever it is: git is not asked what belongs to it."""
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "litakit", source / "litakit", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    model = source / "litakit" / "assets" / "tiny" / "a folder"
+    model.mkdir(parents=True)
+    (model / "weights.safetensors").write_bytes(b"weights")
+    wanted = {
+        path.relative_to(source).as_posix() for path in (source / "litakit").rglob("*") if path.is_file()
+    }
+    assert {"litakit/py.typed", "litakit/assets/tiny/a folder/weights.safetensors"} <= wanted
+    for build in ("build_sdist", "build_wheel"):
+        code = f"from setuptools import build_meta; build_meta.{build}({str(tmp_path)!r})"
+        subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name == f"litakit-{litakit.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert held == wanted
+    (archive_file,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive_file) as archive:
+        members = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted | {"pyproject.toml", "README.md", "LICENSE"} <= members

@@ -49,6 +49,7 @@ def test_a_notebook_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: 
     assert [
         output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"
     ] == []
+    assert [output for output in outputs if "widget-view" in str(output.get("data", {}).keys())] == []
     pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) >= 3
     for picture in pictures:

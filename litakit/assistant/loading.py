@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -125,17 +127,32 @@ def load(
     folder = model_folder(name)
     from litakit.modeling.checkpoints import load_model
 
-    model, processor = load_model(
-        folder,
-        base=None if base is None else Path(base),
-        dtype=dtype,
-        device=device,
-        quantization=quantization,
-        attention=attention,
-        device_map=device_map,
-    )
+    with _no_progress_bar() if str(name) in BUNDLED else nullcontext():
+        model, processor = load_model(
+            folder,
+            base=None if base is None else Path(base),
+            dtype=dtype,
+            device=device,
+            quantization=quantization,
+            attention=attention,
+            device_map=device_map,
+        )
     model.eval()
     return Assistant(model, processor, template=template, store=FeatureStore() if cache else None)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Load without a bar: for gigabytes it tells something, for the bundled model it is only in the way."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def model_folder(name: str | os.PathLike[str]) -> Path:

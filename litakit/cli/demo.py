@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 
 OTHER_VIDEOS = (
     "The bundled model knows only the shape world: coloured shapes that appear, move, grow, spin, collide,\n"
-    "leave. Other videos need real weights: see Models in README.md for where they come from, then\n"
-    "  .venv/bin/litakit demo VIDEO QUESTION --model FOLDER"
+    "leave. Asked about another video it answers, and the answer means nothing. Other videos need real\n"
+    "weights: 'Models' in README.md says where they come from, how large they are and their licence; then\n"
+    "  {litakit} demo VIDEO QUESTION --model FOLDER\n"
+    "or, in a third of the memory,\n"
+    "  {litakit} ask VIDEO QUESTION --model FOLDER --load-4bit"
 )
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "00_quickstart.ipynb"
 
@@ -43,14 +49,21 @@ def demo(
         picture = _ask(video, asked, truth, model, out)
         typer.echo(f"\nPicture:  {picture}")
         if NOTEBOOK.exists():
-            typer.echo(f"Next:     .venv/bin/jupyter lab {_shown(NOTEBOOK)}")
+            typer.echo(f"Next:     {_program('jupyter')} lab {shlex.quote(_shown(NOTEBOOK))}")
         if model == "tiny":
-            typer.echo(f"\n{OTHER_VIDEOS}")
+            typer.echo(f"\n{OTHER_VIDEOS.format(litakit=_program('litakit'))}")
 
 
-def _shown(path: Path) -> Path:
+def _shown(path: Path) -> str:
     """A path as short as it can be said from here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment from here: by its name, where that finds it."""
+    here = Path(sys.prefix) / "bin" / name
+    found = shutil.which(name)
+    return name if found and Path(found) == here else shlex.quote(_shown(here))
 
 
 def _sample(out: Path) -> tuple[Path, list[str], list[Span | None]]:

@@ -53,7 +53,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        for _ in range(360):
             try:
                 with urllib.request.urlopen(f"{url}/api/status", timeout=2):
                     break
@@ -62,7 +62,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
                     pytest.fail((tmp_path / "lab.log").read_text())
                 time.sleep(0.5)
         else:
-            pytest.fail("JupyterLab did not answer within a minute:\n" + (tmp_path / "lab.log").read_text())
+            pytest.fail("no answer within three minutes:\n" + (tmp_path / "lab.log").read_text())
         yield url
     finally:
         server.terminate()

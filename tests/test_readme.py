@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from litakit.assets import bundled_model
 from tests.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"\d+\.\d+")
-RUN_BY_CI = {"bash scripts/demo.sh", "bash scripts/test.sh"}
+COMMANDS = ["bash scripts/demo.sh", "bash scripts/test.sh"]
+"""The two that set everything up: the first is run here, the second runs these tests."""
 
 
 def blocks(language: str) -> list[str]:
@@ -62,8 +64,7 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
     }
     ran = []
     for line in "".join(blocks("bash")).strip().splitlines():
-        if line in RUN_BY_CI:
-            assert line.removeprefix("bash ") in (ROOT / ".ci" / "run").read_text()
+        if line in COMMANDS:
             continue
         result = subprocess.run(
             ["bash", "-c", line],
@@ -78,6 +79,134 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
         ran.append(line.split()[1])
     assert ran == ["ask", "audit", "doctor", "ask", "convert"]
     assert (tmp_path / "lita-13b" / "config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    Path(sys.prefix) != ROOT / ".venv",
+    reason="the demo would make an environment: run this by scripts/test.sh",
+)
+def test_the_first_command_runs() -> None:
+    assert [block.strip() for block in blocks("bash")[:2]] == COMMANDS
+    result = subprocess.run(
+        ["bash", "-c", COMMANDS[0]], check=False, cwd=ROOT, capture_output=True, text=True, timeout=360
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("Question: ") == 3
+    assert (ROOT / "demo_output" / "timeline.png").is_file()
+
+
+def test_both_commands_are_what_ci_runs() -> None:
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert [command for command in COMMANDS if command not in ci] == []
+
+
+def test_the_question_is_about_the_sample() -> None:
+    from litakit.data.synthetic import SAMPLE_SEED, captions, make_scene
+
+    told = [event.caption for event in captions(make_scene(SAMPLE_SEED))]
+    assert told.count("The green circle grows.") == 1
+    assert README.count("When does the green circle grow?") == 2
+
+
+def test_size_of_the_bundled_model() -> None:
+    size = sum(path.stat().st_size for path in bundled_model().rglob("*") if path.is_file())
+    assert f"| {size / 1e6:.1f} MB | Apache-2.0 |" in README
+
+
+@pytest.mark.parametrize(("name", "shape"), [("13B", (5120, 40, 40, 13824)), ("7B", (4096, 32, 32, 11008))])
+def test_memory_follows_from_the_configurations(name: str, shape: tuple[int, int, int, int]) -> None:
+    """In 16, 8 and 4 bit; for the last there is one byte for 64 weights, and four for 256 of those bytes."""
+    import torch
+    from transformers import CLIPVisionConfig, LlamaConfig
+
+    from litakit.modeling import LitaConfig, LitaForConditionalGeneration
+    from litakit.modeling.checkpoints import KEPT_WHOLE
+
+    width, layers, heads, inner = shape
+    text = LlamaConfig(
+        vocab_size=32_101, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
+        intermediate_size=inner,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, patch_size=14
+    )
+    with torch.device("meta"):
+        model = LitaForConditionalGeneration(LitaConfig(vision_config=vision, text_config=text))
+    small = sum(
+        module.weight.numel()
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not any(kept in path for kept in KEPT_WHOLE)
+    )
+    whole = sum(parameter.numel() for parameter in model.parameters()) - small
+    keys_and_values = 1_000 * layers * 2 * width * 2
+    figures = [
+        f"{(small * size + whole * 2 + keys_and_values) / 1e9:.1f}"
+        for size in (2, 1, 0.5 + 1 / 64 + 4 / (64 * 256))
+    ]
+    row = re.search(rf"^\| LITA {name} [^|]*\| ([\d. |]+) \|$", README, re.MULTILINE)
+    assert row is not None
+    assert row[1].split(" | ") == figures
+
+
+PUBLISHED_COMMANDS = (
+    "install",
+    "demo page",
+    "CLI inference on",
+    "CLI inference in 4",
+    "training",
+    "evaluation",
+)
+PUBLISHED_COMMANDS += ("GPT review", "summary")
+
+
+def test_every_published_command_is_replaced_or_said_to_be_missing() -> None:
+    table = README.partition("| there | here |")[2].partition("\n\n")[0].strip().splitlines()[1:]
+    rows = [row.strip("| ").split(" | ") for row in table]
+    assert len(rows) == len(PUBLISHED_COMMANDS)
+    from typer.main import get_command
+
+    from litakit.cli import app
+
+    verbs = {*get_command(app).commands}
+    for (there, here), command in zip(rows, PUBLISHED_COMMANDS, strict=True):
+        assert there.startswith(command)
+        assert "**not built yet**" in here or re.search(r"`(litakit|bash|pip) |the same with", here), there
+        assert {*re.findall(r"`litakit (\w+)", here)} <= verbs
+        assert [
+            path for path in re.findall(r"(?:scripts|notebooks)/[\w.]+", here) if not (ROOT / path).exists()
+        ] == []
+
+
+NO_NETWORK = """
+import socket, sys
+def refuse(self, address, *rest):
+    if self.family != socket.AF_UNIX:
+        raise SystemExit(f"phoned {address}")
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.getaddrinfo = lambda *asked, **more: refuse(socket.socket(), asked)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_phones_home(tmp_path: Path) -> None:
+    """Asked without any of the variables that keep libraries from the network."""
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
+    checkpoint = GOLDEN / "ckpt" / "lita-vicuna-v1-3-tiny-temporal_spatial_pool"
+    video = GOLDEN / "videos" / "d_short_320x240_25fps_3s.mp4"
+    command = ["ask", str(video), "When?", "--model", str(checkpoint), "--max-new-tokens", "4"]
+    for arguments in (command, ["doctor"], ["ask", str(video), "When?", "--max-new-tokens", "4"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "litakit", *arguments],
+            check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    probe = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')"
+    result = subprocess.run(
+        [sys.executable, "-c", probe], check=False, env=environment, capture_output=True, text=True
+    )
+    assert "phoned" in result.stderr, "the guard stands"
 
 
 def test_the_file_tree_is_true() -> None:

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,26 @@ def test_every_upper_bound_is_above_its_lower_bound():
         lower = [bound.version for bound in wanted.specifier if bound.operator == ">="]
         assert len(lower) == 1, f"{wanted} needs one lower bound"
         assert lower[0] in wanted.specifier, wanted
+
+
+def test_everything_that_is_needed_has_a_tested_version():
+    """Down to what needs nothing; the libraries of CUDA follow from torch's version."""
+    todo, seen = [*CORE, *EXTRAS["dev"], *EXTRAS["quant"]], set()
+    while todo:
+        wanted = todo.pop()
+        name = canonicalize_name(wanted.name)
+        extras = {"", *wanted.extras}
+        if (wanted.marker and not wanted.marker.evaluate()) or (name, *sorted(extras)) in seen:
+            continue
+        seen.add((name, *sorted(extras)))
+        for line in distribution(name).requires or []:
+            need = Requirement(line)
+            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras):
+                need.marker = None
+                todo.append(need)
+    names = {name for name, *_ in seen if not name.startswith(("nvidia", "cuda", "triton"))}
+    assert len(names) > 100
+    assert sorted(names - {*TESTED}) == []
 
 
 def test_this_run_has_the_tested_versions():

@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +74,8 @@ def lab(tmp_path: Path) -> Iterator[str]:
 def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path: Path) -> None:
     from playwright.sync_api import sync_playwright
 
+    notebook = nbformat.read(ROOT / "notebooks" / "00_quickstart.ipynb", as_version=4)
+    cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -80,12 +83,15 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
         )
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
         page.goto(f"{lab}/lab/tree/00_quickstart.ipynb")
-        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+        # JupyterLab shows cells one after another, and runs those that it has.
+        page.wait_for_function(
+            "cells => document.querySelectorAll('.jp-CodeCell').length === cells", arg=cells, timeout=120_000
+        )
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
+        page.locator(".jp-Notebook .jp-Cell").first.click()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         deadline = time.monotonic() + 240
-        cells = page.evaluate("document.querySelectorAll('.jp-CodeCell').length")
         while time.monotonic() < deadline:
             prompts = page.eval_on_selector_all(
                 ".jp-CodeCell .jp-InputPrompt", "nodes => nodes.map(node => node.textContent)"
@@ -110,6 +116,7 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
         )
         screenshots = Path(os.environ.get("LITAKIT_SCREENSHOTS", tmp_path))
         screenshots.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(screenshots / "page.png"))
         for number, output in enumerate(page.query_selector_all(".jp-CodeCell")):
             output.scroll_into_view_if_needed()
             output.screenshot(path=str(screenshots / f"cell_{number:02d}.png"))

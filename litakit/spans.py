@@ -53,7 +53,7 @@ class Span:
         >>> Span(50, 70).clamp(60.0)
         Span(start=50.0, end=60.0)
         """
-        check_duration(duration)
+        duration = check_duration(duration)
         return Span(min(self.start, duration), min(self.end, duration))
 
     def shift(self, seconds: float) -> "Span":
@@ -98,8 +98,8 @@ def temporal_iou(a: Span, b: Span) -> float:
     return min(1.0, intersection / union) if union > 0 else 0.0
 
 
-def check_duration(duration: float) -> None:
-    """Raise unless a duration can be divided by.
+def check_duration(duration: float) -> float:
+    """Return a duration as a Python float, or raise where it cannot be divided by.
 
     Raises:
         ValueError: it is 0, negative, infinite or not a number.
@@ -111,3 +111,4 @@ def check_duration(duration: float) -> None:
     """
     if not (math.isfinite(duration) and duration > 0):
         raise ValueError(f"duration must be positive and finite, got {duration} s")
+    return float(duration)

@@ -9,13 +9,16 @@ import math
 import re
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from litakit.spans import Event, Span, check_duration
 from litakit.timestamps import (
     TIMESTAMP,
+    Late,
     ParsedAnswer,
     Policy,
+    Reversed,
+    check_choice,
     parse_timestamped_events,
     parse_timestamps,
     replace_timestamps,
@@ -39,7 +42,9 @@ DisplayStyle = Literal["seconds", "published"]
 """How times are shown: `12.5s` for people, `<12.5>` for the parser."""
 
 _TIME_TOKEN = re.compile(r"<t(0|[1-9][0-9]*)>")
-_SECONDS_WORD = re.compile(r"(?<![\w.,<-])(\d+\.?\d*|\.\d+) ?s\b")
+# A minus before the number makes it no time, but the hyphen of "3.0 s-5.0 s" is no minus. A whole number
+# needs the blank: "in his 30s" names no time.
+_SECONDS_WORD = re.compile(r"(?<![\w.,<])(?<!(?<!s)-)(\d+\.\d*|\.\d+|\d+(?= )) ?s\b")
 
 
 class TimeCodec(Protocol):
@@ -85,8 +90,8 @@ class TimeCodec(Protocol):
         duration: float,
         policy: Policy = "miss",
         *,
-        reversed_times: Literal["order", "unparsed"] = "order",
-        out_of_range: Literal["clamp", "unparsed"] = "clamp",
+        reversed_times: Reversed = "order",
+        out_of_range: Late = "clamp",
     ) -> ParsedAnswer:
         """Return the span and the words of an answer that has times of this codec, timestamps, or both.
 
@@ -158,7 +163,7 @@ class TimeTokenizer(TimeCodec):
         >>> TimeTokenizer(100).resolution_seconds(99.0)
         1.0
         """
-        check_duration(duration)
+        duration = check_duration(duration)
         return duration / (self.num_time_tokens - 1)
 
     def encode(self, seconds: float, duration: float, out_of_range: OutOfRange = "clamp") -> int:
@@ -180,7 +185,8 @@ class TimeTokenizer(TimeCodec):
         119
         """
         # Divide first: (n - 1) * seconds / duration misses 42 of 1032 published values.
-        return round((self.num_time_tokens - 1) * (_place(seconds, duration, out_of_range) / duration))
+        place = _place(seconds, duration, out_of_range)
+        return round((self.num_time_tokens - 1) * (place / float(duration)))
 
     def decode(self, index: int, duration: float) -> float:
         """Return the time of a grid index in seconds, in [0, duration], not rounded.
@@ -188,9 +194,9 @@ class TimeTokenizer(TimeCodec):
         Raises:
             ValueError: the duration is not positive, or the index is outside the grid.
         """
-        check_duration(duration)
+        duration = check_duration(duration)
         self._check_index(index)
-        return min(float(duration), index * duration / (self.num_time_tokens - 1))
+        return min(duration, float(index * duration / (self.num_time_tokens - 1)))
 
     def render(self, text: str, duration: float, out_of_range: OutOfRange = "clamp") -> str:
         """Return text with every `<12.5>` timestamp as its time token; arguments and errors as `encode`.
@@ -198,6 +204,7 @@ class TimeTokenizer(TimeCodec):
         With "keep", a time behind the end becomes a word like `<t119>`, which no vocabulary has.
         """
         check_duration(duration)
+        check_choice("out_of_range", out_of_range, get_args(OutOfRange))
         return replace_timestamps(text, lambda time: f"<t{self.encode(time, duration, out_of_range)}>")
 
     def render_span(self, span: Span, duration: float) -> str:
@@ -275,11 +282,12 @@ class SecondsText(TimeCodec):
         last_index = self.encode(duration, duration)
         if not 0 <= index <= last_index:
             raise ValueError(f"expected tenths of a second in [0, {last_index}], got {index}")
-        return min(float(duration), index / 10)
+        return min(float(duration), float(index) / 10)
 
     def render(self, text: str, duration: float, out_of_range: OutOfRange = "clamp") -> str:
         """Return text with every `<12.5>` timestamp as `12.5 s`; arguments and errors as `encode`."""
         check_duration(duration)
+        check_choice("out_of_range", out_of_range, get_args(OutOfRange))
         return replace_timestamps(text, lambda time: self._words(time, duration, out_of_range))
 
     def render_span(self, span: Span, duration: float) -> str:
@@ -327,30 +335,20 @@ def make_time_codec(name: str, num_time_tokens: int = 100) -> TimeCodec:
 
 def _styled(text: str, style: DisplayStyle) -> str:
     """Text with timestamps, in the style asked for."""
-    match style:
-        case "published":
-            return text
-        case "seconds":
-            return TIMESTAMP.sub(r"\1s", text)
-        case _:
-            raise ValueError(f"expected style 'seconds' or 'published', got {style!r}")
+    check_choice("style", style, get_args(DisplayStyle))
+    return text if style == "published" else TIMESTAMP.sub(r"\1s", text)
 
 
 def _place(seconds: float, duration: float, out_of_range: OutOfRange) -> float:
     """Check a time against its video and move it inside where that is asked for."""
     check_duration(duration)
+    check_choice("out_of_range", out_of_range, get_args(OutOfRange))
     if math.isnan(seconds):
         raise ValueError("expected a time in seconds, got nan")
-    if 0 <= seconds <= duration:
-        return seconds
-    match out_of_range:
-        case "clamp":
-            return min(max(seconds, 0.0), duration)
-        case "keep" if math.isfinite(seconds):
-            return seconds
-        case "keep" | "refuse":
-            raise ValueError(
-                f"expected a time in [0, {duration}] s, got {seconds} s; out_of_range='clamp' takes the edge"
-            )
-        case _:
-            raise ValueError(f"expected out_of_range 'clamp', 'keep' or 'refuse', got {out_of_range!r}")
+    if 0 <= seconds <= duration or (out_of_range == "keep" and math.isfinite(seconds)):
+        return float(seconds)
+    if out_of_range == "clamp":
+        return min(max(float(seconds), 0.0), float(duration))
+    raise ValueError(
+        f"expected a time in [0, {duration}] s, got {seconds} s; out_of_range='clamp' takes the edge"
+    )

@@ -7,12 +7,18 @@ is how annotations write times, and what every time codec turns a model's own wr
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from litakit.spans import Event, Span, check_duration
 
 Policy = Literal["miss", "whole_video", "refuse"]
 """What an answer without a span means: no span, the whole video (as published), or an error."""
+
+Reversed = Literal["order", "unparsed"]
+"""A second time before the first: swap the two, or leave the answer to the policy."""
+
+Late = Literal["clamp", "unparsed"]
+"""A time behind the end: move it to the end, or leave the answer to the policy."""
 
 ROUNDING_SECONDS = 0.05
 """How far behind the end a time may lie because it was written with one digit; that is no fault."""
@@ -52,8 +58,8 @@ def parse_timestamps(
     duration: float,
     policy: Policy = "miss",
     *,
-    reversed_times: Literal["order", "unparsed"] = "order",
-    out_of_range: Literal["clamp", "unparsed"] = "clamp",
+    reversed_times: Reversed = "order",
+    out_of_range: Late = "clamp",
 ) -> ParsedAnswer:
     """Return the span and the words of an answer: its first two timestamps make the span.
 
@@ -68,7 +74,8 @@ def parse_timestamps(
             to the policy.
 
     Raises:
-        ValueError: the duration is not positive, or the answer has no span and the policy is "refuse".
+        ValueError: the duration is not positive, a policy has another name, or the answer has no span and the
+            policy is "refuse".
 
     >>> parse_timestamps("between <30> and <12.5>", duration=25.0)
     ParsedAnswer(text='between  and', spans=(Span(start=12.5, end=25.0),), parsed=True,
@@ -77,7 +84,10 @@ def parse_timestamps(
     ParsedAnswer(text='at <5>', spans=(Span(start=0.0, end=25.0),), parsed=False,
                  notes=('expected two times, found 1', 'taken as the whole video'))
     """
-    check_duration(duration)
+    duration = check_duration(duration)
+    check_choice("policy", policy, get_args(Policy))
+    check_choice("reversed_times", reversed_times, get_args(Reversed))
+    check_choice("out_of_range", out_of_range, get_args(Late))
     times = [float(hit[1]) for hit in TIMESTAMP.finditer(text)]
     if len(times) < 2:
         return _unparsed(text, duration, policy, f"expected two times, found {len(times)}")
@@ -108,7 +118,7 @@ def parse_timestamped_events(text: str, duration: float) -> tuple[Event, ...]:
     (Event(span=Span(start=0.0, end=10.0), caption='A man runs.'),
      Event(span=Span(start=10.0, end=60.0), caption='He stops.'))
     """
-    check_duration(duration)
+    duration = check_duration(duration)
     hits = list(TIMESTAMP.finditer(text))
     # Where the words of each pair end: at the next pair, or at the end of the text.
     ends = [*(hit.start() for hit in hits[2::2]), len(text)]
@@ -116,6 +126,22 @@ def parse_timestamped_events(text: str, duration: float) -> tuple[Event, ...]:
         Event(_span(float(first[1]), float(second[1]), duration), text[second.end() : end].strip())
         for first, second, end in zip(hits[::2], hits[1::2], ends, strict=False)
     )
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise unless a value is one of a few words.
+
+    Raises:
+        ValueError: it is another.
+
+    >>> check_choice("policy", "lenient", ("miss", "refuse"))
+    Traceback (most recent call last):
+    ...
+    ValueError: expected policy 'miss' or 'refuse', got 'lenient'
+    """
+    if value not in choices:
+        *first, last = (repr(choice) for choice in choices)
+        raise ValueError(f"expected {name} {', '.join(first)} or {last}, got {value!r}")
 
 
 def _span(first: float, second: float, duration: float) -> Span:
@@ -134,5 +160,3 @@ def _unparsed(text: str, duration: float, policy: Policy, reason: str) -> Parsed
             return ParsedAnswer(text.strip(), (Span(0.0, duration),), parsed=False, notes=notes)
         case "refuse":
             raise ValueError(f"{reason} in the answer {text!r}")
-        case _:
-            raise ValueError(f"expected policy 'miss', 'whole_video' or 'refuse', got {policy!r}")

@@ -4,6 +4,8 @@ import logging
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoProcessor, CLIPImageProcessorPil
 
 from litakit.messages import TEMPLATES, Message, from_conversation
@@ -106,9 +108,11 @@ def test_golden_label_masks(template, im_start_end):
         ("an <unk> token", " an <unk>  token</s>"),
     ],
 )
-def test_answers_that_published_code_masks_whole_are_learned(answer, learned):
+@pytest.mark.parametrize("template", ["v1", "llama_2"])
+def test_answers_that_published_code_masks_whole_are_learned(answer, learned, template):
     processor = built()
-    ids, labels = processor.encode_sample([QUESTION, Message("assistant", answer)], "v1")
+    ids, labels = processor.encode_sample([QUESTION, Message("assistant", answer)], template)
+    learned = learned if template == "v1" else learned.replace("</s>", " </s>")
     kept = [label for label in labels if label != -100]
     assert kept == ids[-len(kept) :]
     assert processor.tokenizer.decode(kept) == learned
@@ -246,13 +250,61 @@ def test_refusals():
     with pytest.raises(ValueError, match="the messages speak of 1 videos, got 2"):
         processor([QUESTION], videos=[pixels, pixels])
     with pytest.raises(
-        ValueError, match=r"expected 100 frames of a video.* got the shape \(5, 3, 224, 224\)"
+        ValueError,
+        match=r"expected 100 frames of a video.* got torch.float32 of the shape \(5, 3, 224, 224\)",
     ):
         processor.pixel_values(pixels[:5])
     with pytest.raises(ValueError, match="expected a chat template out of"):
         processor.encode_prompt([QUESTION], template="chatml")
     with pytest.raises(ValueError, match="return_tensors must be 'pt', got 'np'"):
         processor([QUESTION], return_tensors="np")
+
+
+def test_frames_of_another_kind_are_refused():
+    processor = built()
+    for frames, kind in [
+        (np.zeros((100, 30, 40, 4), np.uint8), r"torch.uint8 of the shape \(100, 30, 40, 4\)"),
+        (torch.zeros(100, 3, 30, 40, dtype=torch.uint8), r"torch.uint8 of the shape \(100, 3, 30, 40\)"),
+        (np.zeros((100, 30, 40, 3), np.float32), r"torch.float32 of the shape \(100, 30, 40, 3\)"),
+        (np.zeros((100, 30, 40, 3), np.int64), r"torch.int64 of the shape \(100, 30, 40, 3\)"),
+    ]:
+        with pytest.raises(ValueError, match=rf"^expected 100 frames of a video, as .*, got {kind}$"):
+            processor.pixel_values(frames)
+
+
+def test_pixels_may_be_arrays_too():
+    pixels = np.random.default_rng(0).normal(size=(100, 3, 4, 4)).astype(np.float32)
+    assert np.array_equal(built().pixel_values(pixels)[0].numpy(), pixels)
+
+
+@settings(max_examples=20)
+@given(answer=st.text(max_size=30), time=st.integers(0, 99), template=st.sampled_from(["v1", "llama_2"]))
+def test_what_is_learned_is_what_follows_the_prompt(answer, time, template):
+    """The ids that a model generates from are those before the first label, whatever the answer holds."""
+    processor = built()
+    for words in (
+        f"{answer}.",
+        f"<t{time}>{answer}",
+        f"{answer}<t{time}>",
+        f"{answer} </s> ASSISTANT: <unk>",
+    ):
+        prompt = processor.encode_prompt([QUESTION], template)
+        ids, labels = processor.encode_sample([QUESTION, Message("assistant", words)], template)
+        assert ids[: len(prompt)] == prompt
+        assert labels == [-100] * len(prompt) + ids[len(prompt) :]
+        assert ids[-1] == processor.tokenizer.eos_token_id
+
+
+def test_rows_are_padded_as_published():
+    golden = MASKS["collator"]["event_loc+two_rounds"]
+    names = ("event_loc", "two_rounds")
+    samples = [MASKS["results"]["v1"][name] for name in names]
+    padded = built().pad(
+        [sample["input_ids"] for sample in samples], [sample["labels"] for sample in samples]
+    )
+    for name in ("input_ids", "labels"):
+        assert padded[name].tolist() == golden[name]
+    assert padded["attention_mask"].bool().tolist() == golden["attention_mask"]
 
 
 def test_rows_and_labels_are_padded_apart():

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,6 +134,9 @@ def test_seconds_in_words():
         codec.display("-3 s, 3 sheep, 5,5 s, v2 s, 12 seconds", 60.0)
         == "-3 s, 3 sheep, 5,5 s, v2 s, 12 seconds"
     )
+    assert codec.parse("3.0 s-5.0 s", 60.0).spans == (Span(3, 5),)
+    aged = "in his 30s, in the 1990s: 3.0 s 5.0 s"
+    assert codec.parse(aged, 60.0) == ParsedAnswer("in his 30s, in the 1990s:", (Span(3, 5),), parsed=True)
     assert codec.parse("12.3 s 30.0s because", 60.0) == ParsedAnswer(
         "because", (Span(12.3, 30),), parsed=True
     )
@@ -208,7 +212,28 @@ class TestLaws:
             with pytest.raises(ValueError, match=rf"^expected .* in \[0, \d+\], got {index}$"):
                 codec.decode(index, 60.0)
 
+    @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+    def test_numbers_of_numpy_count_as_pythons(self, codec, kind):
+        seconds, duration = kind(12.3), kind(59.9)
+        plain = float(seconds), float(duration)
+        assert codec.encode(seconds, duration) == codec.encode(*plain)
+        assert type(codec.encode(seconds, duration)) is int
+        assert type(codec.decode(np.int64(1), duration)) is float
+        text = codec.render_span(Span(seconds, duration), duration)
+        assert text == codec.render_span(Span(*plain), plain[1])
+        assert codec.display(text, duration) == codec.display(text, plain[1])
+        assert codec.parse(text, duration) == codec.parse(text, plain[1])
+
     def test_unknown_choices_are_refused(self, codec):
+        for call in (
+            lambda: codec.encode(9.0, 60.0, out_of_range="wrap"),
+            lambda: codec.render("no times", 60.0, out_of_range="wrap"),
+            lambda: codec.parse("<1> <2>", 60.0, policy="wrap"),
+            lambda: codec.parse("<1> <2>", 60.0, reversed_times="wrap"),
+            lambda: codec.parse("<1> <2>", 60.0, out_of_range="wrap"),
+        ):
+            with pytest.raises(ValueError, match=r"^expected .* or '\w+', got 'wrap'$"):
+                call()
         with pytest.raises(ValueError) as error:
             codec.encode(99.0, 60.0, out_of_range="wrap")
         assert str(error.value) == "expected out_of_range 'clamp', 'keep' or 'refuse', got 'wrap'"

@@ -106,9 +106,9 @@ def test_reversed_times_are_put_in_order_or_refused():
 def test_times_behind_the_end_are_clamped_or_refused():
     answer = parse_timestamps("<50> <70> x", 60)
     assert answer.spans == (Span(50, 60),)
-    assert answer.notes == ("70.0 s is behind the end at 60 s: clamped",)
+    assert answer.notes == ("70.0 s is behind the end at 60.0 s: clamped",)
     strict = parse_timestamps("<50> <70> x", 60, out_of_range="unparsed")
-    assert (strict.parsed, strict.notes) == (False, ("70.0 s is behind the end at 60 s",))
+    assert (strict.parsed, strict.notes) == (False, ("70.0 s is behind the end at 60.0 s",))
 
 
 def test_a_number_too_long_for_a_float_is_behind_the_end():

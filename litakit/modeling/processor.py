@@ -269,20 +269,23 @@ class LitaProcessor(ProcessorMixin):
 
         Args:
             video: frames as decoded, (T, H, W, 3) uint8 of any size, or pixels, (T, 3, H, W) float, passed
-                through.
+                through; arrays or tensors.
 
         Raises:
-            ValueError: another shape, or another number of frames than ``num_frames``.
+            ValueError: another shape or type, or another number of frames than ``num_frames``.
         """
-        frames: Any = video.pixels if isinstance(video, FrameBatch) else video
-        if frames.ndim != 4 or frames.shape[0] != self.num_frames:
+        frames = torch.as_tensor(video.pixels if isinstance(video, FrameBatch) else video)
+        ready = frames.is_floating_point()
+        channels_axis = 1 if ready else 3
+        fits = frames.ndim == 4 and len(frames) == self.num_frames and frames.shape[channels_axis] == 3
+        if not fits or not (ready or frames.dtype == torch.uint8):
             raise ValueError(
                 f"expected {self.num_frames} frames of a video, as (frames, height, width, 3) uint8 or "
-                f"(frames, 3, height, width) float, got the shape {tuple(frames.shape)}"
+                f"(frames, 3, height, width) float, got {frames.dtype} of the shape {tuple(frames.shape)}"
             )
-        if isinstance(frames, Tensor) and frames.is_floating_point():
+        if ready:
             return frames[None].float()
-        array = np.asarray(frames)
+        array = frames.numpy()
         transform = self.frame_transform
         if array.shape[1:] != (transform.size, transform.size, 3):
             array = np.stack([transform.apply(frame) for frame in array])

@@ -248,7 +248,7 @@ class VideoSession:
         boundaries = tuple(
             self._axis.boundary(index, probabilities.numpy())
             for _, index, probabilities in generated.time_probabilities
-            if self.duration is not None
+            if self.duration is not None and self._axis.codec.tokens
         )
         notes = [
             *self.video.notes,

@@ -14,15 +14,18 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from litakit.time_tokens import TimeTokenizer
 from litakit.video import FrameBatch, FrameTransform, VideoError, decode_frames
+from litakit.video._boxes import movie_duration
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
@@ -79,7 +82,8 @@ class AuditReport:
         is_variable_rate, has_edit_list: what is in play.
         has_wrong_container_duration: the header's duration differs from the frames' by more than 0.1 s and
             more than two frames.
-        container_duration: what the header says; None where it says nothing.
+        container_duration: what the header says of the pictures or of the whole, whichever is wrong; None
+            where it says nothing.
         first_pts_seconds: the container's time of the first frame.
         rows: one a token.
         notes: what else is odd, in words.
@@ -158,22 +162,23 @@ def audit(
     """
     if num_frames < 2:
         raise ValueError(f"an audit needs num_frames of at least 2, got {num_frames}")
-    path = os.fspath(video)
+    path = os.fsdecode(video)
     if os.path.isdir(path):  # noqa: PTH112
         raise VideoError(path, "an audit needs a video file; a folder's frames have the times it is given")
     batch = decode_frames(path, num_frames, transform=LOOK, sampling=sampling, backend=backend)
     if batch.duration is None:
         raise VideoError(path, "an audit needs a video file; a still image has no times")
     try:
-        boundaries, looks = _plain_decode(path, batch)
+        decoded = _plain_decode(path, batch)
     except OSError as error:  # PyAV's errors of demuxing are among them
         raise VideoError(path, f"a plain decode from the beginning fails ({error.strerror})") from error
-    return _report(path, batch, boundaries, looks)
+    return _report(path, batch, decoded)
 
 
-def _report(path: str, batch: FrameBatch, boundaries: Seconds, looks: dict[int, Pixels]) -> AuditReport:
+def _report(path: str, batch: FrameBatch, decoded: _Decoded) -> AuditReport:
     """Set the frames delivered against those of the plain decode."""
     assert batch.duration is not None
+    boundaries, looks = decoded.boundaries, decoded.looks
     total, num_decoded = float(boundaries[-1]), len(boundaries) - 1
     codec = TimeTokenizer(len(batch.pixels))
     rows = tuple(
@@ -182,6 +187,7 @@ def _report(path: str, batch: FrameBatch, boundaries: Seconds, looks: dict[int, 
     )
     half = total / num_decoded / 2
     notes = list(batch.notes)
+    wrong_header = _wrong_header(decoded, max(0.1, 4 * half))
     sound = all(row.pixels_match and row.error_seconds <= row.limit_seconds + EDGE_SECONDS for row in rows)
     num_wrong = sum(not row.pixels_match for row in rows)
     if num_wrong:
@@ -203,8 +209,8 @@ def _report(path: str, batch: FrameBatch, boundaries: Seconds, looks: dict[int, 
         backend=batch.backend,
         is_variable_rate=batch.info.is_variable_rate,
         has_edit_list=batch.info.has_edit_list,
-        has_wrong_container_duration=_is_wrong(batch, total, half),
-        container_duration=batch.info.container_duration,
+        has_wrong_container_duration=wrong_header is not None,
+        container_duration=batch.info.container_duration if wrong_header is None else wrong_header,
         first_pts_seconds=batch.info.first_pts_seconds,
         rows=rows,
         notes=tuple(notes),
@@ -248,28 +254,44 @@ def _around(number: int) -> Iterator[int]:
         yield from (number - step, number + step)
 
 
-def _is_wrong(batch: FrameBatch, total: float, half: float) -> bool:
-    header = batch.info.container_duration
-    if header is None:
-        return False
-    # Some containers count from 0, some from the first frame.
-    begun = batch.info.first_pts_seconds
-    return min(abs(header - total), abs(header - total - begun)) > max(0.1, 4 * half)
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    """What a plain decode finds.
+
+    Attributes:
+        boundaries: (n + 1,) seconds at which frames appear, and the end of the last.
+        looks: small pictures of the frames around the sampled ones, by their number.
+        first: the container's time of the first frame.
+        track_duration, file_duration: what headers say of the pictures and of the whole file.
+        others_end: the container's time at which the last other stream ends, sound for one.
+    """
+
+    boundaries: Seconds
+    looks: dict[int, Pixels]
+    first: float
+    track_duration: float | None
+    file_duration: float | None
+    others_end: float
 
 
-def _plain_decode(
-    path: str, batch: FrameBatch, *, has_times: bool = True
-) -> tuple[Seconds, dict[int, Pixels]]:
+def _wrong_header(decoded: _Decoded, tolerance: float) -> float | None:
+    """Return a duration in a header that is neither of the pictures nor, for the whole file, of the sound."""
+    total = float(decoded.boundaries[-1])
+    ends = [total, total + decoded.first]  # some containers count from 0, some from the first frame
+    whole = [*ends, max(total + decoded.first, decoded.others_end), decoded.others_end - decoded.first]
+    for header, allowed in ((decoded.track_duration, ends), (decoded.file_duration, whole)):
+        if header is not None and min(abs(header - end) for end in allowed) > tolerance:
+            return header
+    return None
+
+
+def _plain_decode(path: str, batch: FrameBatch, *, has_times: bool = True) -> _Decoded:
     """Decode a file from its beginning to its end.
 
     Args:
         path: the file.
         batch: says around which seconds to look, and how to turn the frames.
         has_times: take the frames' own times; without them an even grid by the average rate.
-
-    Returns:
-        (n + 1,) seconds at which frames appear, and the end of the last; and the small pictures of the frames
-        that lie around the sampled ones.
 
     Raises:
         VideoError: there is not one frame.
@@ -281,10 +303,11 @@ def _plain_decode(
     claimed = iter(np.unique(batch.pts_seconds).tolist())
     before: deque[tuple[int, VideoFrame]] = deque(maxlen=NEIGHBOURS + 1)
     target, after, last, first = next(claimed, None), 0, 0.0, 0.0
-    with av.open(path) as container:
+    others: list[float] = []
+    with av.open(Path(path).absolute()) as container:
         stream = cast("VideoStream", container.streams.best("video") or container.streams.video[0])
         rate = float(stream.average_rate or 25)
-        for number, frame in enumerate(_frames(container, stream)):
+        for number, frame in enumerate(_frames(container, stream, others)):
             seconds = number / rate
             if has_times:
                 if frame.pts is None or frame.time_base is None:
@@ -302,27 +325,39 @@ def _plain_decode(
             if after:
                 looks.update({n: _look(f, batch) for n, f in before if n not in looks})
                 after -= 1
+        track = None if stream.duration is None else float(stream.duration * (stream.time_base or 0))
+        whole = movie_duration(path)
+        if whole is None and container.duration is not None:
+            whole = container.duration / av.time_base
     if not shown:
         raise VideoError(path, "a plain decode from the beginning shows no frame")
     pts = np.asarray(shown, dtype=np.float64)
     if last <= 0:
         last = float(np.median(np.diff(pts))) if len(pts) > 1 else 1 / 25
-    return np.append(pts, pts[-1] + last), looks
+    boundaries = np.append(pts, pts[-1] + last)
+    return _Decoded(boundaries, looks, first, track, whole, max(others, default=0.0))
 
 
-def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Yield every frame that can be had, past packets that are damaged, up to where the file ends."""
+def _frames(container: InputContainer, stream: VideoStream, others: list[float]) -> Iterator[VideoFrame]:
+    """Yield every frame that can be had, past packets that are damaged, up to where the file ends.
+
+    Where packets of other streams end, in seconds, goes into `others`.
+    """
     import av
 
     stream.thread_type = "AUTO"
-    packets = container.demux(stream)
+    packets = container.demux()
     while True:
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError, IndexError):  # the last: a stream that appeared on the way
             packet = None
+        if packet is not None and packet.stream.index != stream.index:
+            if packet.pts is not None:
+                others.append(float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            continue
         with contextlib.suppress(av.FFmpegError, ValueError):
-            yield from stream.codec_context.decode(packet)
+            yield from stream.codec_context.decode(cast("Packet[VideoStream] | None", packet))
         if packet is None or not packet.size:
             return
 

@@ -154,6 +154,35 @@ def test_what_is_no_path(name: str) -> None:
         decode_frames(name, 4)
 
 
+def test_a_relative_path_is_meant_from_where_the_caller_stands(
+    tmp_path: Path, sound: ClockVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker was started elsewhere; a file of the same name there is another one."""
+    other = constant_rate(tmp_path / "clip.mp4", 25, 5)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "clip.mp4").write_bytes(sound.path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert decode_frames("clip.mp4", 2).info.num_frames == len(other.shown)
+    monkeypatch.chdir(inside)
+    info = decode_frames("clip.mp4", 2).info
+    assert (info.num_frames, info.path) == (25, "clip.mp4")
+    with pytest.raises(VideoError, match=r"^clip\.mp4: the part begins"):
+        decode_frames("clip.mp4", 2, start=9.0)
+
+
+@pytest.mark.parametrize("name", ["2024-01-01T10:00:00.mp4", "pipe:0.mp4", "100%03d.mp4", "naïve ☃ .mp4"])
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+def test_names_that_look_like_something_else(
+    tmp_path: Path, sound: ClockVideo, monkeypatch: pytest.MonkeyPatch, name: str, backend: str
+) -> None:
+    (tmp_path / name).write_bytes(sound.path.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert decode_frames(name, 2, backend=backend).info.num_frames == 25
+    assert decode_frames(os.fsencode(name), 2).info.path == name
+    assert audit(name, 5).ok
+
+
 def test_a_bad_file_does_not_harm_the_worker(tmp_path: Path, sound: ClockVideo) -> None:
     check_sound(sound)
     pid = _client.worker().pid

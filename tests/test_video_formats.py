@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -116,6 +117,40 @@ def test_variable_rate_in_other_codecs(tmp_path: Path, name: str, options: dict[
     assert batch.sampling == "time"
     assert clock_error(batch, made) <= CLOCK_SECONDS
     assert frame_boundaries(made.path)[:-1] == pytest.approx(made.shown, abs=0.001)
+
+
+X264 = "keyint=15:min-keyint=15:scenecut=0:bframes=3:b-adapt=0"
+JUMPS: dict[str, dict[str, Any]] = {
+    "closed.mp4": {"x264-params": X264},
+    "open.mp4": {"x264-params": X264 + ":open-gop=1"},
+    "open.mkv": {"x264-params": X264 + ":open-gop=1"},
+    "refresh.mp4": {"x264-params": "keyint=20:intra-refresh=1"},
+    "open_hevc.mp4": {"x265-params": "log-level=none:pools=1:keyint=15:min-keyint=15:open-gop=1:bframes=4"},
+    "closed.ts": {"x264-params": X264},
+    "open.ts": {"x264-params": X264 + ":open-gop=1"},
+    # Intra pictures that later ones refer across; FFmpeg calls them key frames.
+    "loose.mp4": {"x264-params": "keyint=250:min-keyint=200:scenecut=400:bframes=0"},
+}
+
+
+@pytest.mark.parametrize("backend", ["pyav", "decord"])
+@pytest.mark.parametrize("name", JUMPS)
+def test_a_jump_shows_what_decoding_from_the_start_shows(tmp_path: Path, name: str, backend: str) -> None:
+    codec = "libx265" if "hevc" in name else "libx264"
+    made = constant_rate(tmp_path / name, 25, 90, codec=codec, key_every=15, options=JUMPS[name])
+    with av.open(made.path) as container:
+        every = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert len(every) == 90
+    if name.endswith(".ts") and backend == "decord":
+        with pytest.raises(
+            VideoError, match=r'decord does not find the beginning of mpegts; use backend="pyav"'
+        ):
+            decode_frames(made.path, 3, backend=backend)
+        return
+    for num_frames, start in ((7, None), (3, 1.7), (1, 0.9), (1, 2.44), (1, 3.1)):
+        batch = decode_frames(made.path, num_frames, start=start, backend=backend)
+        assert np.array_equal(batch.pixels, every[batch.frame_indices])
+        assert batch.notes == ()  # in particular, nothing had to be decoded a second time
 
 
 def test_gif(tmp_path: Path) -> None:
@@ -241,7 +276,7 @@ def test_cut_off_before_its_index(tmp_path: Path) -> None:
     """An mp4 keeps its index at the end; without it nothing can be read."""
     made = constant_rate(tmp_path / "cut.mp4", 25, 50)
     cut_off(made.path, 0.6)
-    with pytest.raises(VideoError, match=r"cut\.mp4: not a readable video"):
+    with pytest.raises(VideoError, match=r"cut\.mp4: not a readable video .*its index is missing"):
         decode_frames(made.path, 2)
 
 

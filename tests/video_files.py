@@ -203,6 +203,8 @@ def trimmed_by_edit_list(path: Path, cut_frames: int = 20, fps: int = 25, num_fr
     struct.pack_into(
         ">Ii", data, at + 12, length - round(cut * movie_tick), media_time + round(cut * media_tick)
     )
+    (whole,) = struct.unpack_from(">I", data, data.index(b"mvhd") + 20)
+    struct.pack_into(">I", data, data.index(b"mvhd") + 20, whole - round(cut * movie_tick))
     path.write_bytes(data)
     return ClockVideo(path, tuple(at - cut for at in made.shown[cut_frames:]), made.duration - cut, cut)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -67,7 +68,7 @@ def decode_frames(
     if sampling not in get_args(Sampling):
         raise ValueError(f"sampling must be one of {', '.join(get_args(Sampling))}, got {sampling!r}")
     path, kind = kind_of(source)
-    request = Request(path, num_frames, start, end, sampling, backend, fps, duration, transform)
+    request = Request(path, _file(path), num_frames, start, end, sampling, backend, fps, duration, transform)
     plan, pixels, info = _ask(request, deadline_seconds)
     choice = plan.choice
     assert choice is not None
@@ -105,7 +106,7 @@ def probe(
         VideoError: the source cannot be read; it names the file and the reason.
     """
     path, _ = kind_of(source)
-    return _ask(Request(path, 0, fps=fps, duration=duration), deadline_seconds)[2]
+    return _ask(Request(path, _file(path), 0, fps=fps, duration=duration), deadline_seconds)[2]
 
 
 def frame_boundaries(
@@ -130,8 +131,14 @@ def frame_boundaries(
         VideoError: the source cannot be read; it names the file and the reason.
     """
     path, _ = kind_of(source)
-    boundaries: Seconds = _ask(Request(path, 0, fps=fps, duration=duration), deadline_seconds)[0].boundaries
+    boundaries: Seconds = _ask(Request(path, _file(path), 0, fps=fps, duration=duration), deadline_seconds)[
+        0
+    ].boundaries
     return boundaries
+
+
+def _file(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def _ask(request: Request, deadline_seconds: float) -> tuple[Plan, Pixels, VideoInfo]:

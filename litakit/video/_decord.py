@@ -17,7 +17,9 @@ MAX_CHUNK_FRAMES = 8
 MAX_CHUNK_BYTES = 64 * 2**20
 THREADS = 2
 # Where decord's jumps end at the frame asked for; elsewhere (B-frames of MPEG-2 and MPEG-4) they miss it.
+# It also loses count where its decoder drops frames after a jump: `PacketTable.jumps_are_plain`.
 JUMPS_RIGHT = frozenset({"h264", "hevc", "vp9", "vp8", "mjpeg"})
+STARTS_WRONG = frozenset({"mpegts"})
 
 
 def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[tuple[int, Pixels]]:
@@ -26,6 +28,8 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
     Raises:
         DecoderError: decord is missing, cannot read the file, or counts other frames than are shown.
     """
+    if table.format_name in STARTS_WRONG:
+        raise DecoderError(f'decord does not find the beginning of {table.format_name}; use backend="pyav"')
     reader = open_reader(path)
     import decord  # after its absence has been reported
 
@@ -33,12 +37,13 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
         raise DecoderError(
             f'decord counts {len(reader)} frames where {table.num_frames} are shown; use backend="pyav"'
         )
-    frames = _by_jumps if table.packets is not None and table.codec in JUMPS_RIGHT else _in_a_row
+    plain = table.packets is not None and table.packets.jumps_are_plain
+    frames = _by_jumps if plain and table.codec in JUMPS_RIGHT else _in_a_row
     try:
         for index, frame in frames(reader, table, wanted, ping):
             yield index, _unmirrored(frame, table)
     except decord.DECORDError as error:
-        raise DecoderError(f"decord cannot decode it ({first_words(error)})") from error
+        raise DecoderError(f'decord cannot decode it ({first_words(error)}); use backend="pyav"') from error
 
 
 def _unmirrored(frame: Pixels, table: FrameTable) -> Pixels:
@@ -104,7 +109,7 @@ def open_reader(path: str) -> Any:
     try:
         return decord.VideoReader(path, ctx=decord.cpu(0), num_threads=THREADS)
     except (decord.DECORDError, RuntimeError) as error:
-        raise DecoderError(f"decord cannot open it ({first_words(error)})") from error
+        raise DecoderError(f'decord cannot open it ({first_words(error)}); use backend="pyav"') from error
 
 
 def first_words(error: BaseException) -> str:

@@ -35,9 +35,18 @@ NUM_FINISHERS = 2
 
 @dataclass(frozen=True)
 class Request:
-    """What the worker is asked for; the fields are those of `decode_frames`. No frames: facts only."""
+    """What the worker is asked for; no frames means facts only.
+
+    Attributes:
+        source: as the caller named it, for messages.
+        file: the same from the root on: the worker may stand in another folder, and FFmpeg takes a name with
+            a colon for a protocol.
+
+    The others are those of `decode_frames`.
+    """
 
     source: str
+    file: str
     num_frames: int
     start: float | None = None
     end: float | None = None
@@ -78,12 +87,14 @@ def run(request: Request, outlet: Outlet) -> VideoInfo:
         VideoError: the source cannot be read.
         ValueError: the part asked for does not exist in it.
     """
-    path, kind = kind_of(request.source)
+    path, kind = kind_of(request.file)
     if kind == "video":
         if request.fps is not None or request.duration is not None:
             raise VideoError(path, "fps= and duration= are for folders of frames; a video has its own times")
-        return _run_video(path, request, outlet)
-    return _run_images(path, kind, request, outlet)
+        info = _run_video(path, request, outlet)
+    else:
+        info = _run_images(path, kind, request, outlet)
+    return replace(info, path=request.source)
 
 
 def _run_video(path: str, request: Request, outlet: Outlet) -> VideoInfo:

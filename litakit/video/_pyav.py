@@ -132,34 +132,54 @@ class _Jumper:
         self.ping()
 
     def _packets_from(self, key: int) -> Iterator[tuple[Packet[VideoStream], int]]:
-        """Yield packets from number `key` on, reading on or jumping, whichever is shorter."""
-        started = key == self.position + 1
-        if not started:
-            self._seek(key)
+        """Yield packets from number `key` on."""
+        entry = self._next() if key == self.position + 1 else self._seek(key)
         while True:
-            try:
-                packet = next_packet(self.source)
-            except (av.FFmpegError, OSError) as error:
-                raise PacketsMisledError("a packet cannot be read a second time") from error
-            if packet is None or packet.pts is None or packet.pts not in self.packets.number_of:
-                raise PacketsMisledError("packets differ from those of the first look")
-            number = self.packets.number_of[packet.pts]
+            packet, number = entry
             self.position = number
-            if number > key and not started:
-                raise PacketsMisledError("a jump went too far")
             if number >= key:
-                started = True
                 yield packet, number
                 if number % 500 == 0:
                     self.ping()
+            entry = self._next()
 
-    def _seek(self, key: int) -> None:
-        pts = int(self.packets.key_pts[np.searchsorted(self.packets.keys, key)])
+    def _next(self) -> tuple[Packet[VideoStream], int]:
+        packet = self._read()
+        number = self._number_of(packet)
+        if packet is None or number is None:
+            raise PacketsMisledError("packets differ from those of the first look")
+        return packet, number
+
+    def _seek(self, key: int) -> tuple[Packet[VideoStream], int]:
+        """Jump to a packet at or before number `key`, and return it.
+
+        Transport streams have no index and land a little late: then an earlier key frame is the aim.
+        """
+        place = int(np.searchsorted(self.packets.keys, key))
+        for aim in sorted({place, max(0, place - 1), max(0, place - 4), 0}, reverse=True):
+            try:
+                self.container.seek(int(self.packets.key_pts[aim]), stream=self.stream, backward=True)
+            except (av.FFmpegError, OSError) as error:
+                raise PacketsMisledError("the file cannot be jumped in") from error
+            self.source = self.container.demux(self.stream)
+            packet = self._read()
+            while packet is not None and self._number_of(packet) is None:  # the rest of a torn one
+                packet = self._read()
+            number = self._number_of(packet)
+            if packet is not None and number is not None and number <= key:
+                return packet, number
+        raise PacketsMisledError("a jump went too far")
+
+    def _read(self) -> Packet[VideoStream] | None:
         try:
-            self.container.seek(pts, stream=self.stream, backward=True)
+            return next_packet(self.source)
         except (av.FFmpegError, OSError) as error:
-            raise PacketsMisledError("the file cannot be jumped in") from error
-        self.source = self.container.demux(self.stream)
+            raise PacketsMisledError("a packet cannot be read a second time") from error
+
+    def _number_of(self, packet: Packet[VideoStream] | None) -> int | None:
+        if packet is None or packet.pts is None:
+            return None
+        return self.packets.number_of.get(packet.pts)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         try:

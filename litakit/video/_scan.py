@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 import av
 import numpy as np
 
-from litakit.video._boxes import has_edit_list
+from litakit.video._boxes import has_edit_list, lacks_index
 from litakit.video._errors import DecoderError, Ping, words_of
+from litakit.video._keys import h264_start, nal_length_bytes
 from litakit.video._orientation import Orientation, orientation_of
 from litakit.video._table import FrameTable, PacketTable, boundaries_of
 
@@ -31,17 +32,19 @@ THREADS = 2
 PING_PACKETS = 2000
 # Where one packet is one shown frame; others (VP8's hidden frames, AVI's packed B-frames) are decoded to see.
 PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mpeg4", "gif", "mjpeg", "png", "ffv1"})
-IMAGE_FORMATS = ("image2", "_pipe")
+# Where a file's index or its layout makes a jump land at the frame asked for.
+INDEXED_FORMATS = frozenset({"mov", "mp4", "matroska", "webm"})
 
 
 @dataclass(frozen=True)
 class Packets:
-    """What demuxing a stream gives, packet by packet in file order."""
+    """What demuxing a stream gives, packet by packet in file order; a key is where decoding may begin."""
 
     pts: list[int | None]
     durations: list[int]
     keys: list[bool]
     discards: list[bool]
+    keys_start_afresh: bool
     is_damaged: bool
     error: str
 
@@ -55,7 +58,10 @@ def open_video(path: str) -> tuple[InputContainer, VideoStream]:
     try:
         container = av.open(path)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise DecoderError(f"not a readable video ({words_of(error)})") from error
+        words = words_of(error)
+        if lacks_index(path):
+            words += "; its index is missing, as in an mp4 that was cut off"
+        raise DecoderError(f"not a readable video ({words})") from error
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams})
         container.close()
@@ -165,7 +171,9 @@ def _read_packets(container: InputContainer, stream: VideoStream, ping: Ping) ->
     durations: list[int] = []
     keys: list[bool] = []
     discards: list[bool] = []
-    damaged, reason = False, ""
+    damaged, reason, afresh = False, "", True
+    is_h264 = stream.codec_context.name == "h264"
+    length_bytes = nal_length_bytes(stream.codec_context.extradata)
     try:
         source = container.demux(stream)
         while (packet := next_packet(source)) is not None:
@@ -173,14 +181,18 @@ def _read_packets(container: InputContainer, stream: VideoStream, ping: Ping) ->
                 continue
             pts.append(packet.pts)
             durations.append(packet.duration or 0)
-            keys.append(packet.is_keyframe)
+            start = (
+                h264_start(memoryview(packet), length_bytes) if is_h264 and packet.is_keyframe else "afresh"
+            )
+            keys.append(packet.is_keyframe and start != "no")
+            afresh &= start == "afresh"
             discards.append(packet.is_discard)
             damaged |= packet.is_corrupt
             if len(pts) % PING_PACKETS == 0:
                 ping()
     except (av.FFmpegError, OSError) as error:
         damaged, reason = True, words_of(error)
-    return Packets(pts, durations, keys, discards, damaged, reason)
+    return Packets(pts, durations, keys, discards, afresh, damaged, reason)
 
 
 def next_packet(source: Iterator[Packet[VideoStream]]) -> Packet[VideoStream] | None:
@@ -227,12 +239,16 @@ def _from_packets(packets: Packets, facts: _Facts) -> FrameTable:
     shown = np.flatnonzero(~np.asarray(packets.discards))
     order = shown[np.argsort(pts[shown], kind="stable")]
     keys = np.flatnonzero(packets.keys)
+    key_of = keys[np.searchsorted(keys, np.arange(len(pts)), side="right") - 1]
+    is_led = bool(np.any(pts < pts[key_of]))  # frames behind a key frame in the file and before it on screen
+    is_indexed = not INDEXED_FORMATS.isdisjoint(facts.format_name.split(","))
     table = PacketTable(
         pts=pts[order],
         packet_of=order,
         number_of={int(tick): number for number, tick in enumerate(pts)},
         keys=keys,
         key_pts=pts[keys],
+        jumps_are_plain=is_indexed and packets.keys_start_afresh and not is_led,
     )
     times = pts[order] * facts.tick
     return _table(times, packets.durations[int(order[-1])] * facts.tick, facts, (), table)
@@ -339,6 +355,7 @@ def _table(
         codec=facts.codec,
         has_edit_list=facts.has_edit_list,
         container_duration=promised,
+        format_name=facts.format_name,
         warnings=tuple(notes),
         packets=packets,
     )

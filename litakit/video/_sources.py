@@ -26,7 +26,7 @@ def kind_of(source: str | os.PathLike[str]) -> tuple[str, Kind]:
     Raises:
         VideoError: it is missing, empty, unreadable, a URL, or neither a file nor a folder.
     """
-    name = os.fspath(source)
+    name = os.fsdecode(source)
     if URL.match(name):
         raise VideoError(
             name, "a URL is not opened: download the video first, then give the path of the file"

@@ -19,6 +19,7 @@ class PacketTable:
         number_of: pts of a packet to its number.
         keys: (k,) numbers of the packets with key frames, ascending.
         key_pts: (k,) their times in ticks, ascending.
+        jumps_are_plain: a jump to any key frame lands there, and a decoder shows every frame from there on.
     """
 
     pts: Indices
@@ -26,6 +27,7 @@ class PacketTable:
     number_of: dict[int, int]
     keys: Indices
     key_pts: Indices
+    jumps_are_plain: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ class FrameTable:
         codec: name of the format.
         has_edit_list: whether the container holds one.
         container_duration: what the header says, in seconds.
+        format_name: the container's, as FFmpeg calls it.
         warnings: what is odd, in words.
         packets: where the frames lie; None where only decoding from the start finds them.
     """
@@ -57,6 +60,7 @@ class FrameTable:
     codec: str = ""
     has_edit_list: bool = False
     container_duration: float | None = None
+    format_name: str = ""
     warnings: tuple[str, ...] = ()
     packets: PacketTable | None = None
 

@@ -81,6 +81,18 @@ def test_the_published_folder_gives_the_published_logits_and_answer(folder):
     assert torch.allclose(row, published()[EMBEDDING].float().mean(0), atol=1e-4)
 
 
+def test_the_models_own_door_takes_published_folders_too(tmp_path, converted):
+    model = LitaForConditionalGeneration.from_pretrained(CHECKPOINT)
+    assert model.dtype == torch.float16  # kept as published
+    for again in (model.float(), LitaForConditionalGeneration.from_pretrained(converted, dtype="float32")):
+        assert_same_weights(again, golden_model())
+    model = LitaForConditionalGeneration.from_pretrained(CHECKPOINT, dtype=torch.float32)
+    assert model.dtype == torch.float32
+    folder = adapter(tmp_path, projector())
+    model = LitaForConditionalGeneration.from_pretrained(folder, base=CHECKPOINT, dtype="float32")
+    assert_same_weights(model, golden_model())
+
+
 def test_the_processor_is_the_published_one():
     _, processor = load_model(CHECKPOINT, device="cpu")
     ids = processor.encode_prompt([Message("user", "When?", video=True)])
@@ -169,6 +181,51 @@ def test_missing_foreign_and_misshapen_tensors_are_named(tmp_path):
     )
 
 
+def test_rows_that_do_not_belong_together_are_named(tmp_path):
+    short = {name: published()[name][:900] for name in (EMBEDDING, HEAD)}
+    folder = variant(tmp_path / "head", published() | {HEAD: short[HEAD]})
+    assert refusal(ValueError, folder) == (
+        f"{folder}: lm_head.weight has 900 rows, model.embed_tokens.weight 1000: one of them is cut off, or "
+        "of another model"
+    )
+    folder = variant(tmp_path / "both", published() | short)
+    assert refusal(ValueError, folder) == (
+        f"{folder}: model.embed_tokens.weight has 900 rows, the time_token_ids of {folder / 'config.json'} "
+        "go up to 999"
+    )
+
+
+def test_safetensors_count_even_where_an_index_of_torch_files_was_left(tmp_path):
+    folder = variant(tmp_path, weights={})
+    save_file(
+        {name: tensor.contiguous() for name, tensor in published().items()}, folder / "model.safetensors"
+    )
+    left = {"weight_map": {EMBEDDING: "pytorch_model-00001-of-00002.bin"}}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(left))
+    assert_same_weights(load_model(folder, device="cpu")[0], golden_model())
+
+
+def test_spare_rows_of_the_embedding_stay(tmp_path):
+    padded = {name: torch.cat([published()[name], published()[name][:24]]) for name in (EMBEDDING, HEAD)}
+    model, processor = load_model(variant(tmp_path, published() | padded), device="cpu")
+    assert model.config.video_token_id == processor.video_token_id == 1024
+    assert_same_weights(model, golden_model())
+
+
+def test_tied_weights_need_no_head_of_their_own(tmp_path):
+    untied = {name: tensor for name, tensor in published().items() if name != HEAD}
+    model, _ = load_model(variant(tmp_path, untied, tie_word_embeddings=True), device="cpu")
+    assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    assert torch.equal(model.get_output_embeddings().weight[:1000], published()[EMBEDDING].float())
+
+
+def test_the_language_models_settings_are_the_checkpoints(tmp_path):
+    folder = variant(tmp_path, rope_theta=5e5, rope_scaling={"type": "linear", "factor": 2.0})
+    text = read_published(folder)[0].text_config
+    assert (text.rope_parameters["rope_theta"], text.rope_parameters["factor"]) == (5e5, 2.0)
+    assert text.rope_parameters["rope_type"] == "linear"
+
+
 class Bomb:
     def __init__(self, path):
         self.path = path
@@ -191,17 +248,16 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, writer):
     assert not trace.exists()
 
 
-def test_absent_fields_mean_what_they_mean_in_the_published_code(tmp_path):
-    folder = variant(
-        tmp_path,
-        drop=(
-            "video_arch",
-            "input_type",
-            "mm_vision_select_feature",
-            "image_aspect_ratio",
-            "max_sequence_length",
-        ),
+@pytest.mark.parametrize("absent", ["left out", "null"])
+def test_absent_fields_mean_what_they_mean_in_the_published_code(tmp_path, absent):
+    names = (
+        "video_arch",
+        "input_type",
+        "mm_vision_select_feature",
+        "image_aspect_ratio",
+        "max_sequence_length",
     )
+    folder = variant(tmp_path, **({"drop": names} if absent == "left out" else dict.fromkeys(names)))
     config, _, processor = read_published(folder)
     assert config.visual_layout == "temporal"
     assert config.input_type == "image"
@@ -305,6 +361,9 @@ def test_the_towers_of_openai_need_no_download(tmp_path, tower, size, patches):
     assert (vision.image_size, vision.hidden_size, vision.num_hidden_layers) == (size, 1024, 24)
     assert math.prod(config.vision_grid) == patches
     assert vision.hidden_act == "quick_gelu"
+    copy = f"/data/weights/clip-vit-large-patch14{tower}"  # of the author's disk
+    folder = variant(tmp_path / "copy", mm_vision_tower=copy)
+    assert published_config(folder, 1000).vision_config.to_dict() == vision.to_dict()
 
 
 def adapter(tmp_path, tensors, file="mm_projector.bin", **fields):
@@ -346,6 +405,21 @@ def test_an_adapter_that_holds_only_the_projector_says_which_rows_are_missing(tm
     )
     model, _ = load_model(folder, base=CHECKPOINT, device="cpu")  # a base that has them
     assert_same_weights(model, golden_model())
+
+
+def test_a_projector_in_safetensors_is_an_adapter_too(tmp_path):
+    folder = adapter(tmp_path, {})
+    save_file({name: t.contiguous() for name, t in projector().items()}, folder / "mm_projector.safetensors")
+    assert_same_weights(load_model(folder, base=CHECKPOINT, device="cpu")[0], golden_model())
+
+
+def test_a_base_that_is_no_language_model_is_refused(tmp_path, converted):
+    folder = adapter(tmp_path, projector())
+    for base in (CLIP, converted):
+        assert refusal(ValueError, folder, base=base) == (
+            f"{base}: lacks the tensor model.embed_tokens.weight: the base of an adapter is the folder of a "
+            "Llama or Vicuna, or a published LITA's"
+        )
 
 
 def test_an_adapter_of_another_width_is_refused(tmp_path):

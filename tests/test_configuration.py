@@ -1,5 +1,5 @@
 import pytest
-from transformers import PreTrainedConfig
+from transformers import CLIPConfig, PreTrainedConfig
 
 from litakit.modeling import LitaConfig
 from tests._tiny import tiny_model
@@ -35,3 +35,9 @@ def test_configuration_defaults_are_the_published_model():
     assert as_dict.num_visual_tokens == 356
     assert isinstance(as_dict.vision_config, PreTrainedConfig)
     assert as_dict.count_visual_tokens(8) == 8 + 256
+
+
+def test_of_a_clip_with_a_text_half_the_vision_half_is_taken():
+    whole = CLIPConfig(vision_config={"image_size": 28, "patch_size": 14, "hidden_size": 24})
+    config = LitaConfig(vision_config=whole)
+    assert (config.vision_grid, config.feature_width) == ((2, 2), 24)

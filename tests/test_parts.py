@@ -1,7 +1,19 @@
 """An untrained LITA from a language model, a vision tower and a projector file."""
 
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
 
 from litakit.modeling import LitaForConditionalGeneration
 from litakit.modeling.weights import read_file
@@ -36,6 +48,53 @@ def test_without_a_file_the_projector_is_random_by_its_seed():
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
+
+
+def test_the_generator_of_others_is_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    model = LitaForConditionalGeneration.from_parts(llm=VICUNA, vision=CLIP, dtype=torch.bfloat16)
+    assert torch.equal(torch.rand(3), expected)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert not any(parameter.is_meta for parameter in [*model.parameters(), *model.buffers()])
+
+
+def test_a_part_whose_weights_are_not_all_there_is_refused(tmp_path):
+    folder = tmp_path / "llm"
+    shutil.copytree(VICUNA, folder, ignore=shutil.ignore_patterns(WEIGHTS))
+    lost = "model.layers.1.mlp.up_proj.weight"
+    save_torch({name: t for name, t in read_file(VICUNA / WEIGHTS).items() if name != lost}, folder / WEIGHTS)
+    with pytest.raises(ValueError) as caught:
+        LitaForConditionalGeneration.from_parts(llm=folder, vision=CLIP)
+    assert str(caught.value) == f"{folder}: lacks 1 tensors of LlamaForCausalLM: {lost}"
+
+
+def test_parts_of_other_makes_with_an_mlp_projector_come_back(tmp_path):
+    torch.manual_seed(0)
+    llm, vision, file = tmp_path / "llm", tmp_path / "siglip", tmp_path / "mm_projector.safetensors"
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+    text = Qwen2Config(vocab_size=960, num_key_value_heads=2, tie_word_embeddings=True, **shape)
+    Qwen2ForCausalLM(text).save_pretrained(llm)
+    AutoTokenizer.from_pretrained(VICUNA).save_pretrained(llm)
+    SiglipVisionModel(SiglipVisionConfig(image_size=28, patch_size=14, **shape)).save_pretrained(vision)
+    sizes = {"0.weight": (16, 16), "0.bias": (16,), "2.weight": (16, 16), "2.bias": (16,)}
+    save_file({f"model.mm_projector.{name}": torch.randn(size) for name, size in sizes.items()}, file)
+    model = LitaForConditionalGeneration.from_parts(llm=llm, vision=vision, projector=file, num_frames=5)
+    assert model.config.projector == "mlp"  # as the file says
+    assert torch.equal(model.projector[2].bias, load_file(file)["model.mm_projector.2.bias"])
+    fresh = LitaForConditionalGeneration.from_parts(llm=llm, vision=vision, projector_kind="mlp")
+    assert fresh.projector[0].weight.std() > 0.01
+    rows, old = model.get_input_embeddings().weight, AutoModel.from_pretrained(llm).embed_tokens.weight
+    assert model.get_output_embeddings().weight is rows
+    assert len(rows) == 1001  # 60 of the 960 rows were spare
+    assert torch.equal(rows[:900], old[:900])
+    torch.testing.assert_close(rows[900:], old.mean(0).expand(101, -1))
+    model.save_pretrained(tmp_path / "lita")
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "lita")
+    assert loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
 def test_markers_come_before_the_time_tokens():

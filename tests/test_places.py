@@ -23,8 +23,40 @@ def test_places_and_videos_must_match():
         model(input_ids=ids, video_features=torch.zeros(1, 22, 17))
     with pytest.raises(ValueError, match="either pixel_values_videos or video_features, got both"):
         model(input_ids=ids, pixel_values_videos=pixels, video_features=torch.zeros(1, 22, 16))
+    with pytest.raises(ValueError, match="either pixel_values_videos or video_features, got both"):
+        model.generate(ids, pixel_values_videos=pixels, video_features=torch.zeros(1, 22, 16))
+    with pytest.raises(ValueError, match=r"\(videos, tokens, 16\), got \(22, 16\)"):
+        model(input_ids=ids, video_features=torch.zeros(22, 16))
     with pytest.raises(ValueError, match="either input_ids or inputs_embeds"):
         model(pixel_values_videos=pixels)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 16, 16, 3), (1, 0, 3, 16, 16), (0, 6, 3, 16, 16)])
+def test_pixels_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"\(videos, frames, 3, height, width\), got \("):
+        tiny_model().get_video_features(torch.zeros(shape))
+
+
+def test_pixels_that_are_not_normalised_are_refused():
+    with pytest.raises(ValueError, match=r"floating-point pixels, got torch.uint8: LitaProcessor makes them"):
+        tiny_model().get_video_features(torch.zeros(1, 6, 3, 16, 16, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    "options", [{"num_beams": 3}, {"do_sample": True, "num_return_sequences": 3, "top_k": 1}]
+)
+def test_the_videos_of_a_row_go_along_with_its_beams_and_samples(options):
+    model, pixels = tiny_model(), tiny_pixels(3)
+    rows = [[1, *[70] * 22, 7, *[70] * 22, 8], [1, 5, *[9] * 22, *[70] * 22, 8]]
+    together = model.generate(
+        torch.tensor(rows), pixel_values_videos=pixels, max_new_tokens=6, **options
+    ).unflatten(0, (2, -1))
+    for row, videos, out in zip(rows, (pixels[:2], pixels[2:]), together, strict=True):
+        alone = model.generate(torch.tensor([row]), pixel_values_videos=videos, max_new_tokens=6, **options)
+        assert torch.equal(out, alone)
+    greedy = model.generate(torch.tensor(rows), pixel_values_videos=pixels, max_new_tokens=6)
+    if "do_sample" in options:
+        assert torch.equal(together, greedy[:, None].expand_as(together))
 
 
 def test_videos_fill_places_in_reading_order():

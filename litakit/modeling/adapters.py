@@ -15,7 +15,7 @@ from litakit.modeling.weights import read_file, weight_files
 
 logger = logging.getLogger(__name__)
 
-PROJECTOR_FILE = "mm_projector.bin"
+PROJECTOR_FILES = ("mm_projector.bin", "mm_projector.safetensors")
 LORA_CONFIG, OTHERS_FILE = "adapter_config.json", "non_lora_trainables.bin"
 LORA_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 PREFIX = "base_model.model."
@@ -26,7 +26,7 @@ def is_adapter(folder: Path) -> bool:
     try:
         weight_files(folder)
     except FileNotFoundError:
-        return any((folder / name).is_file() for name in (PROJECTOR_FILE, LORA_CONFIG, OTHERS_FILE))
+        return any((folder / name).is_file() for name in (*PROJECTOR_FILES, LORA_CONFIG, OTHERS_FILE))
     return False
 
 
@@ -47,20 +47,19 @@ def apply_adapter(
     """
     weights = dict(base)
     changes: dict[str, Tensor] = {}
-    for name in (OTHERS_FILE, PROJECTOR_FILE):
+    for name in (OTHERS_FILE, *PROJECTOR_FILES):
         if (folder / name).is_file():
             changes |= _changes(folder / name)
     if not any(name.startswith(PROJECTOR) for name in [*changes, *weights]):
         raise FileNotFoundError(
-            f"{folder}: expected a projector in {OTHERS_FILE} or {PROJECTOR_FILE}, found none"
+            f"{folder}: expected a projector in {OTHERS_FILE} or {PROJECTOR_FILES[0]}, found none"
         )
     pairs: dict[str, Tensor] = {}
     if (folder / LORA_CONFIG).is_file():
         pairs, whole = _read_lora(folder)
         changes |= whole
-    source = next(
-        (folder / name for name in (PROJECTOR_FILE, OTHERS_FILE) if (folder / name).is_file()), folder
-    )
+    files = [folder / name for name in (*PROJECTOR_FILES, OTHERS_FILE)]
+    source = next((file for file in files if file.is_file()), folder)
     for name in (EMBEDDING, HEAD):
         if name not in weights:
             raise ValueError(

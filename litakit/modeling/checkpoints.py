@@ -87,7 +87,7 @@ def load_model(
         model, processor = _load_native(folder, config, options)
     else:
         config, state, processor = read_published(folder, None if base is None else Path(base))
-        model = _build(config, state, options | _quantized(config, quantization, kind, target))
+        model = build(config, state, options | _quantized(config, quantization, kind, target))
     if quantization is None and device_map is None:
         nn.Module.to(model, target)
     return model.eval(), processor
@@ -109,7 +109,7 @@ def convert(source: str | Path, destination: str | Path, base: str | Path | None
         raise ValueError(f"{source} is in the HF-native layout already: nothing to convert")
     config, state, processor = read_published(source, None if base is None else Path(base))
     kind = state["language_model." + published.HEAD].dtype
-    model = _build(config, state, {"dtype": kind})
+    model = build(config, state, {"dtype": kind})
     destination.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
@@ -134,9 +134,7 @@ def read_published(
     """
     weights = _published_weights(folder, base)
     folders = [folder] if base is None else [base]
-    for name in (published.EMBEDDING, published.HEAD):
-        if name not in weights:
-            raise ValueError(f"{folders[0]}: lacks the tensor {name}, is it a Llama's or a LITA's folder?")
+    _check_vocabulary(weights, folder, folders[0])
     config = published.published_config(folder, vocab_size=len(weights[published.EMBEDDING]))
     if not any(name.startswith(published.VISION) for name in weights):
         weights |= published.vision_weights(folder, published.read_config(folder)["mm_vision_tower"])
@@ -169,12 +167,39 @@ def _published_weights(folder: Path, base: Path | None) -> dict[str, Tensor]:
     if base is None:
         raise ValueError(f"{folder} holds an adapter only: name the folder of its base model (base=, --base)")
     fields = published.read_config(folder)
-    ids = fields.get("time_token_ids", []) if fields.get("num_time_tokens", 0) else []
+    ids = fields["time_token_ids"] if fields.get("num_time_tokens") and fields.get("time_token_ids") else []
     weights = read_weights(base)
+    if published.EMBEDDING not in weights:
+        raise ValueError(
+            f"{base}: lacks the tensor {published.EMBEDDING}: the base of an adapter is the folder of a "
+            "Llama or Vicuna, or a published LITA's"
+        )
     rows = max(
         [fields.get("vocab_size", 0), len(weights[published.EMBEDDING]), *(token + 1 for token in ids)]
     )
     return apply_adapter(folder, weights, rows, ids)
+
+
+def _check_vocabulary(weights: dict[str, Tensor], folder: Path, source: Path) -> None:
+    """Hold embedding, head and time-token ids against each other."""
+    fields = published.read_config(folder)
+    if published.HEAD not in weights and fields.get("tie_word_embeddings") and published.EMBEDDING in weights:
+        weights[published.HEAD] = weights[published.EMBEDDING]
+    for name in (published.EMBEDDING, published.HEAD):
+        if name not in weights:
+            raise ValueError(f"{source}: lacks the tensor {name}, is it a Llama's or a LITA's folder?")
+    rows, head_rows = len(weights[published.EMBEDDING]), len(weights[published.HEAD])
+    if head_rows != rows:
+        raise ValueError(
+            f"{source}: {published.HEAD} has {head_rows} rows, {published.EMBEDDING} {rows}: one of them is "
+            "cut off, or of another model"
+        )
+    last = max(fields.get("time_token_ids") or [-1])
+    if fields.get("num_time_tokens") and last >= rows:
+        raise ValueError(
+            f"{source}: {published.EMBEDDING} has {rows} rows, the time_token_ids of "
+            f"{folder / 'config.json'} go up to {last}"
+        )
 
 
 def _image_processor(folder: Path, config: LitaConfig) -> CLIPImageProcessorPil:
@@ -185,9 +210,10 @@ def _image_processor(folder: Path, config: LitaConfig) -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
 
 
-def _build(
+def build(
     config: LitaConfig, state: dict[str, Tensor], options: dict[str, Any]
 ) -> LitaForConditionalGeneration:
+    """The model of a configuration with the weights of a published folder; it answers greedily."""
     model = LitaForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, **options)
     model.generation_config = GenerationConfig(
         bos_token_id=config.text_config.bos_token_id,

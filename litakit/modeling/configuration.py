@@ -76,6 +76,8 @@ class LitaConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.vision_config = _sub_config(self.vision_config, "clip_vision_model")
+        if "vision_config" in self.vision_config.sub_configs:  # of a CLIP with a text half, the vision half
+            self.vision_config = self.vision_config.vision_config
         self.text_config = _sub_config(self.text_config, "llama")
         vocab_size = self.text_config.vocab_size
         if self.video_token_id is None:

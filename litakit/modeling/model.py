@@ -50,6 +50,31 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.post_init()
 
     @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: str | Path | None, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Load a model as transformers does; a published LITA folder too.
+
+        Args:
+            pretrained_model_name_or_path: folder that `save_pretrained` wrote, or a published one's, or
+                an adapter-only one.
+            *args: as in transformers.
+            **kwargs: as in transformers; for an adapter-only folder also ``base``, its base model's folder.
+
+        Raises:
+            FileNotFoundError, ValueError: as :func:`litakit.modeling.checkpoints.load_model`.
+        """
+        from litakit.modeling import checkpoints, published
+
+        folder = pretrained_model_name_or_path
+        if folder is None or not published.is_published(Path(folder)):
+            return super().from_pretrained(folder, *args, **kwargs)
+        base = kwargs.pop("base", None)
+        config, state, _ = checkpoints.read_published(Path(folder), None if base is None else Path(base))
+        options = {"dtype": state["projector.weight"].dtype, **kwargs}
+        return checkpoints.build(config, state, options)
+
+    @classmethod
     def from_parts(
         cls, llm: str | Path, vision: str | Path, projector: str | Path | None = None, **kwargs: Any
     ) -> Self:
@@ -97,12 +122,11 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         old = self.config.text_config.vocab_size
         if num_tokens < old:
             raise ValueError(f"the vocabulary has {old} rows and can only grow, got num_tokens={num_tokens}")
+        from litakit.modeling.parts import set_rows_to_mean
+
         self.language_model.resize_token_embeddings(num_tokens, mean_resizing=False)
         self.config.text_config.vocab_size = num_tokens
-        with torch.no_grad():
-            for layer in (self.get_input_embeddings(), self.get_output_embeddings()):
-                for rows in layer.parameters(recurse=False):  # weight, and where the head has one, bias
-                    rows[old:] = rows[:old].float().mean(dim=0).to(rows.dtype)
+        set_rows_to_mean(self.language_model, range(old, num_tokens), old)
 
     def get_video_features(self, pixel_values_videos: Tensor, chunk_frames: int = 16) -> Tensor:
         """Encode videos into what is worth keeping of them.
@@ -116,14 +140,22 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             projector, where pooling comes last, the visual tokens themselves.
 
         Raises:
-            ValueError: pixels of another shape.
+            ValueError: pixels of another shape or size, or not normalised.
         """
-        if pixel_values_videos.ndim != 5:
+        self._check_pixels(pixel_values_videos)
+        return torch.stack([self._encode_video(frames, chunk_frames) for frames in pixel_values_videos])
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        if pixels.ndim != 5 or pixels.shape[2] != 3 or 0 in pixels.shape:
             raise ValueError(
                 "pixel_values_videos must have the shape (videos, frames, 3, height, width), "
-                f"got {tuple(pixel_values_videos.shape)}"
+                f"got {tuple(pixels.shape)}"
             )
-        return torch.stack([self._encode_video(frames, chunk_frames) for frames in pixel_values_videos])
+        if not pixels.is_floating_point():
+            raise ValueError(
+                f"pixel_values_videos must be normalised, floating-point pixels, got {pixels.dtype}: "
+                "LitaProcessor makes them of frames"
+            )
 
     def _encode_video(self, frames: Tensor, chunk_frames: int) -> Tensor:
         chunks = []
@@ -153,12 +185,15 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: features of another shape or width.
         """
-        if video_features.ndim != 3 or video_features.shape[-1] != self.config.feature_width:
-            raise ValueError(
-                f"video_features must have the shape (videos, tokens, {self.config.feature_width}), "
-                f"got {tuple(video_features.shape)}"
-            )
+        self._check_features(video_features)
         return self._project(video_features) if self.config.projector == "linear" else video_features
+
+    def _check_features(self, features: Tensor) -> None:
+        width = self.config.feature_width
+        if features.ndim != 3 or features.shape[-1] != width or 0 in features.shape:
+            raise ValueError(
+                f"video_features must have the shape (videos, tokens, {width}), got {tuple(features.shape)}"
+            )
 
     def _project(self, features: Tensor) -> Tensor:
         weight = next(self.projector.parameters())
@@ -209,8 +244,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected either input_ids or inputs_embeds, got both or neither")
-        if pixel_values_videos is not None and video_features is not None:
-            raise ValueError("expected either pixel_values_videos or video_features, got both")
+        _check_one_kind(pixel_values_videos, video_features)
         if pixel_values_videos is not None:
             video_features = self.get_video_features(pixel_values_videos)
         if input_ids is not None:
@@ -248,6 +282,7 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 nothing = embeds.new_zeros(1, 1, self.config.vision_config.hidden_size)
                 return embeds + 0 * self._project(nothing).sum().to(embeds.device, embeds.dtype)
             return embeds
+        self._check_features(video_features)
         is_place, used = places.find_places(input_ids, self.config.video_token_id, *video_features.shape[:2])
         tokens = self.get_visual_tokens(video_features[used]).to(embeds.device, embeds.dtype)
         return embeds.masked_scatter(is_place[..., None].to(embeds.device), tokens)
@@ -266,14 +301,16 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
         ``past_key_values`` already hold every place of the video.
 
         Raises:
-            ValueError: a cache that ends inside the places of a video, or that leaves nothing to read.
+            ValueError: a cache that ends inside the places of a video, or that leaves nothing to read; pixels
+                and features together.
         """
+        _check_one_kind(pixel_values_videos, video_features)
         input_ids = kwargs.get("input_ids") if inputs is None else inputs
         if input_ids is not None and kwargs.get("past_key_values") is not None:
             num_new = places.count_new_ids(input_ids, kwargs.get("attention_mask"), kwargs["past_key_values"])
             if not places.new_ids_need_video(input_ids, num_new, self.config.video_token_id):
                 pixel_values_videos = video_features = None
-        if pixel_values_videos is not None and video_features is None:
+        if pixel_values_videos is not None:
             with torch.no_grad():
                 video_features = self.get_video_features(pixel_values_videos)
         if video_features is not None:
@@ -295,9 +332,35 @@ class LitaForConditionalGeneration(PreTrainedModel, GenerationMixin):
             inputs.pop("video_features")
         return inputs
 
+    def _expand_inputs_for_generation(
+        self,
+        expand_size: int = 1,
+        is_encoder_decoder: bool = False,
+        input_ids: Tensor | None = None,
+        video_features: Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Rows repeated for beams and samples; the videos of a row go along with it."""
+        ids, inputs = super()._expand_inputs_for_generation(  # type: ignore[misc]
+            expand_size,
+            is_encoder_decoder,
+            input_ids,  # type: ignore[arg-type]
+            **kwargs,
+        )
+        if video_features is not None:
+            inputs["video_features"] = places.repeat_videos(
+                video_features, input_ids, self.config.video_token_id, expand_size
+            )
+        return ids, inputs
+
     def _holds_places(self, ids: Tensor | None) -> bool:
         """Whether some ids are places; a single id is a step of generation, which never makes one."""
         return ids is not None and ids.shape[1] > 1 and bool((ids == self.config.video_token_id).any())
+
+
+def _check_one_kind(pixel_values_videos: Tensor | None, video_features: Tensor | None) -> None:
+    if pixel_values_videos is not None and video_features is not None:
+        raise ValueError("expected either pixel_values_videos or video_features, got both")
 
 
 def _make_projector(config: LitaConfig) -> nn.Module:

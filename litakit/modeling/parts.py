@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedModel
 
 from litakit.modeling.configuration import LitaConfig
 from litakit.modeling.tokenizer import IM_END, IM_PATCH, IM_START, build_tokenizer
@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="LitaForConditionalGeneration")
 
 
+@torch.random.fork_rng(devices=[])
 def model_from_parts(
     cls: type[Model],
     llm: str | Path,
     vision: str | Path,
     projector: str | Path | None = None,
+    projector_kind: Literal["linear", "mlp"] | None = None,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     **config_fields: Any,
@@ -36,16 +38,17 @@ def model_from_parts(
         llm: folder of a causal language model with its tokenizer.
         vision: folder of a CLIP-style model; of a CLIP with a text half, only the vision half is taken.
         projector: a LLaVA projector file; without it the projector starts at random, from `seed`.
+        projector_kind: "linear" or "mlp" (two layers); by default what the file holds, else "linear".
         seed: of what starts at random.
-        dtype: type of all the weights.
+        dtype: type of all the weights; there is never a second copy of them.
         **config_fields: fields of :class:`LitaConfig` that differ from the published ones.
 
     Returns:
-        The model; new rows of embedding and head stand at the mean of the old ones.
+        The model, in evaluation mode; new rows of embedding and head stand at the mean of the old ones.
 
     Raises:
         FileNotFoundError: a folder or file is not there.
-        ValueError: the projector does not fit the widths of the two models.
+        ValueError: a model's weights are not all there, or the projector does not fit the two widths.
     """
     for folder in (Path(llm), Path(vision)):
         if not (folder / "config.json").is_file():
@@ -56,39 +59,45 @@ def model_from_parts(
         use_im_patch=config_fields.get("use_im_patch", False),
         use_im_start_end=config_fields.get("use_im_start_end", False),
     )
-    text_config = AutoConfig.from_pretrained(llm)
+    tensors = {} if projector is None else projector_tensors(read_file(Path(projector)), Path(projector))
     vision_config = AutoConfig.from_pretrained(vision)
     if "vision_config" in vision_config.sub_configs:
         vision_config = vision_config.vision_config
-    text_config.dtype = vision_config.dtype = torch.float32  # means are exact; `dtype` comes at the end
-    old_rows = text_config.vocab_size
-    text_config.vocab_size = max(len(tokenizer), old_rows) + 1
+    language_model = _whole(AutoModelForCausalLM, llm, dtype=dtype)
     names = list(_time_tokens(config_fields.get("num_time_tokens", 100)))
+    old_rows = language_model.config.vocab_size
+    num_rows = max(len(tokenizer), old_rows) + 1
+    language_model.resize_token_embeddings(num_rows, mean_resizing=False)
     config = LitaConfig(
         vision_config=vision_config,
-        text_config=text_config,
+        text_config=language_model.config,
         time_token_ids=tokenizer.convert_tokens_to_ids(names),
-        video_token_id=text_config.vocab_size - 1,
-        **config_fields,
+        video_token_id=num_rows - 1,
+        projector=projector_kind or ("mlp" if "0.weight" in tensors else "linear"),
+        **{"tie_word_embeddings": language_model.config.tie_word_embeddings, **config_fields},
     )
-    added = tokenizer.convert_tokens_to_ids([*names, *_markers(config)])
+    # Also where the folder's matrix had rows to spare.
+    added: Any = tokenizer.convert_tokens_to_ids([*names, *_markers(config)])
+    set_rows_to_mean(language_model, [*added, *range(old_rows, num_rows)], old_rows)
+    with torch.device("meta"):  # the parts are there already: no memory for a second copy
+        model = cls(config)
+    model.language_model = language_model
+    model.vision_tower = _whole(AutoModel, vision, config=vision_config, dtype=dtype)
     torch.manual_seed(seed)
-    model = cls(config)
-    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=torch.float32)
-    state = language_model.state_dict()
-    for layer in (language_model.get_input_embeddings(), language_model.get_output_embeddings()):
-        weight = layer.get_parameter("weight")
-        for name, value in list(state.items()):
-            if value.data_ptr() == weight.data_ptr():
-                grown = grow_rows(value, text_config.vocab_size)
-                grown[added] = grown[-1].clone()  # also where the folder's matrix had rows to spare
-                state[name] = grown
-    model.language_model.load_state_dict(state)
-    tower = AutoModel.from_pretrained(vision, config=vision_config, dtype=torch.float32)
-    model.vision_tower.load_state_dict(tower.state_dict())
+    model.projector.to_empty(device="cpu").apply(model._init_weights)
     if projector is not None:
-        load_projector(model, Path(projector))
+        _load_projector(model, tensors, Path(projector))
     nn.Module.to(model, dtype)
+    return model.eval()
+
+
+def _whole(loader: Any, folder: str | Path, **options: Any) -> Any:
+    """A model of transformers, refused where some of its weights are not in the folder."""
+    model, found = loader.from_pretrained(folder, output_loading_info=True, **options)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"{folder}: lacks {len(missing)} tensors of {type(model).__name__}: {', '.join(missing[:3])}"
+        )
     return model
 
 
@@ -114,14 +123,18 @@ def grow_rows(old: Tensor, num_rows: int) -> Tensor:
     return torch.cat([old, mean.expand(num_rows - len(old), *old.shape[1:])])
 
 
-def load_projector(model: LitaForConditionalGeneration, path: Path) -> None:
-    """Put a LLaVA projector file's weights into a model.
+def set_rows_to_mean(language_model: PreTrainedModel, rows: Sequence[int], num_old: int) -> None:
+    """Put rows of embedding and head at the mean of the first `num_old` (computed in float32)."""
+    layers = (language_model.get_input_embeddings(), language_model.get_output_embeddings())
+    # Of a layer its weight, and where a head has one, its bias. Tied weights come twice: all means first.
+    matrices = [values for layer in layers for values in layer.parameters(recurse=False)]
+    with torch.no_grad():
+        means = [values[:num_old].float().mean(dim=0) for values in matrices]
+        for values, mean in zip(matrices, means, strict=True):
+            values[list(rows)] = mean.to(values.dtype)
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it holds no projector, or one of other widths.
-    """
-    found = projector_tensors(read_file(path), path)
+
+def _load_projector(model: LitaForConditionalGeneration, found: Mapping[str, Tensor], path: Path) -> None:
     wanted = model.projector.state_dict()
     for name in wanted:
         if name not in found:

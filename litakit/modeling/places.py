@@ -44,6 +44,29 @@ def find_places(
     )
 
 
+def repeat_videos(features: Tensor, input_ids: Tensor | None, video_token_id: int, times: int) -> Tensor:
+    """Features for rows of ids that are each repeated `times` times, in the rows' new order.
+
+    Args:
+        features: (V, N, D), of one video for every row, or of the videos in reading order.
+        input_ids: (B, L), before they are repeated.
+        video_token_id: the id that fills a place.
+        times: how often each row is repeated.
+
+    Returns:
+        (V * times, N, D).
+
+    >>> ids, features = torch.tensor([[9, 9, 5], [9, 7, 7]]), torch.arange(3.0).reshape(3, 1, 1)
+    >>> repeat_videos(features, ids, video_token_id=9, times=2).flatten().tolist()
+    [0.0, 1.0, 0.0, 1.0, 2.0, 2.0]
+    """
+    if input_ids is not None:
+        per_row = ((input_ids == video_token_id).sum(dim=1) // max(features.shape[1], 1)).tolist()
+        if sum(per_row) == len(features):
+            return torch.cat([videos.repeat(times, 1, 1) for videos in features.split(per_row)])
+    return features.repeat_interleave(times, dim=0)
+
+
 def check_no_places(input_ids: Tensor, video_token_id: int) -> None:
     """Refuse places without a video.
 

@@ -66,6 +66,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_fields(path)
 
 
+def is_published(folder: Path) -> bool:
+    """Whether a folder is a published LITA's or an adapter's, by its `config.json`."""
+    if not (folder / "config.json").is_file():
+        return False
+    fields = read_config(folder)
+    return fields.get("model_type") != LitaConfig.model_type and "mm_vision_tower" in fields
+
+
 def read_fields(path: Path) -> dict[str, Any]:
     """Fields of a JSON file.
 
@@ -108,8 +116,9 @@ def vision_config(folder: Path, tower: str) -> CLIPVisionConfig:
     if place is not None:
         fields = read_config(place)
         return CLIPVisionConfig(**fields.get("vision_config", fields))
-    if tower in KNOWN_TOWERS:
-        return CLIPVisionConfig(**KNOWN_TOWERS[tower])
+    for name, known in KNOWN_TOWERS.items():
+        if tower == name or Path(tower).name == Path(name).name:  # a copy of it, on the author's disk
+            return CLIPVisionConfig(**known)
     raise FileNotFoundError(
         f"{folder}: its vision tower {tower!r} is not a folder here, not in the hub's cache and not one of "
         f"{', '.join(KNOWN_TOWERS)}: download it and set mm_vision_tower in config.json to its folder"
@@ -117,7 +126,7 @@ def vision_config(folder: Path, tower: str) -> CLIPVisionConfig:
 
 
 def published_config(folder: Path, vocab_size: int) -> LitaConfig:
-    """What a published `config.json` means, absent fields read as the published code reads them.
+    """What a published `config.json` means; absent fields and nulls as the published code reads absent ones.
 
     The vocabulary gets one row more, for the places of the video.
 
@@ -129,7 +138,8 @@ def published_config(folder: Path, vocab_size: int) -> LitaConfig:
         FileNotFoundError: as `read_config` and `vision_config`.
         ValueError: a switch that is out of scope, or fields that do not fit each other.
     """
-    path, fields = folder / "config.json", read_config(folder)
+    path = folder / "config.json"
+    fields = {name: value for name, value in read_config(folder).items() if value is not None}
     tower = fields.get("mm_vision_tower")
     if tower is None:
         raise ValueError(f"{path}: it names no mm_vision_tower, so this is no LITA")
@@ -142,8 +152,7 @@ def published_config(folder: Path, vocab_size: int) -> LitaConfig:
 
 def _lita_config(fields: Mapping[str, Any], vision: CLIPVisionConfig, rows: int) -> LitaConfig:
     text = LlamaConfig(
-        **{name: fields[name] for name in TEXT_FIELDS if fields.get(name) is not None}
-        | {"vocab_size": rows + 1}
+        **{name: fields[name] for name in TEXT_FIELDS if name in fields} | {"vocab_size": rows + 1}
     )
     num_time_tokens = fields.get("num_time_tokens", 0)
     return LitaConfig(
@@ -153,17 +162,17 @@ def _lita_config(fields: Mapping[str, Any], vision: CLIPVisionConfig, rows: int)
         visual_layout=fields.get("video_arch", "temporal"),
         num_frames=fields.get("num_frames", 100),
         num_time_tokens=num_time_tokens,
-        time_token_ids=fields.get("time_token_ids", []),
+        time_token_ids=fields.get("time_token_ids", []) if num_time_tokens else [],
         video_token_id=rows,
         vision_feature_layer=fields.get("mm_vision_select_layer", -2),
         vision_feature_select=fields.get("mm_vision_select_feature", "patch"),
         input_type=fields.get("input_type", "image"),
-        image_aspect_ratio=fields.get("image_aspect_ratio") or "square",
+        image_aspect_ratio=fields.get("image_aspect_ratio", "square"),
         use_im_start_end=fields.get("mm_use_im_start_end", False),
         use_im_patch=fields.get("mm_use_im_patch_token", False),
         time_codec="tokens" if num_time_tokens else "seconds",
         max_sequence_length=fields.get("max_sequence_length", 2048),
-        tie_word_embeddings=False,
+        tie_word_embeddings=text.tie_word_embeddings,
     )
 
 

@@ -12,21 +12,20 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 SAFETENSORS, TORCH = "model*.safetensors", "pytorch_model*.bin"
+SAFETENSORS_INDEX, TORCH_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights: those of its index, else safetensors, else torch files.
+    """The files that hold a folder's weights: safetensors, else torch files; those of an index, where one is.
 
     Raises:
         FileNotFoundError: there are none, or the index names a file that is not there.
         ValueError: the index cannot be read.
     """
-    for index in (folder / "model.safetensors.index.json", folder / "pytorch_model.bin.index.json"):
-        if index.is_file():
-            return _indexed(index)
-    for pattern in (SAFETENSORS, TORCH):
-        files = sorted(folder.glob(pattern))
-        if files:
+    for pattern, name in ((SAFETENSORS, SAFETENSORS_INDEX), (TORCH, TORCH_INDEX)):
+        if (folder / name).is_file():
+            return _indexed(folder / name)
+        if files := sorted(folder.glob(pattern)):
             return files
     raise FileNotFoundError(f"{folder}: expected weights ({SAFETENSORS} or {TORCH}), found none")
 

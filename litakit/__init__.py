@@ -11,6 +11,8 @@ The names below are doors: they open the module that holds them when they are fi
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from litakit._auto import register_when_asked
+
 if TYPE_CHECKING:
     from litakit.assistant import Answer, Assistant, Boundary, VideoSession, load
     from litakit.messages import Message
@@ -40,6 +42,9 @@ __all__ = [
     "probe",
     "temporal_iou",
 ]
+
+
+register_when_asked()
 
 
 def _module_of(name: str) -> str | None:

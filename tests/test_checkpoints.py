@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -537,6 +538,28 @@ def test_converting_refuses_what_it_would_overwrite_and_leaves_nothing_half_done
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lita"]
     (tmp_path / "empty").mkdir()
     assert (convert(CHECKPOINT, tmp_path / "empty") / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (SafetensorError("No space left on device"), "cannot be written (No space left on device)"),
+        (KeyboardInterrupt(), ""),
+    ],
+)
+def test_converting_that_breaks_off_leaves_nothing(tmp_path, monkeypatch, raised, said):
+    save = LitaForConditionalGeneration.save_pretrained
+
+    def broken(model, folder, **options):
+        save(model, folder, **options)
+        raise raised
+
+    monkeypatch.setattr(LitaForConditionalGeneration, "save_pretrained", broken)
+    target = tmp_path / "target"
+    with pytest.raises((OSError, KeyboardInterrupt)) as caught:
+        convert(CHECKPOINT, target)
+    assert str(caught.value) == (f"{target}: {said}" if said else "")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_native_folder_with_a_lost_or_cut_tensor_is_refused(tmp_path, converted):

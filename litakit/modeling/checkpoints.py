@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, CLIPImageProcessorPil, GenerationConfig
 
@@ -100,6 +101,7 @@ def convert(source: str | Path, destination: str | Path, base: str | Path | None
 
     Raises:
         FileExistsError: the destination holds something.
+        OSError: it cannot be written, as on a full disk; then nothing is left there.
         FileNotFoundError, ValueError: as :func:`load_model`.
     """
     source, destination = Path(source), Path(destination)
@@ -119,6 +121,8 @@ def convert(source: str | Path, destination: str | Path, base: str | Path | None
         if destination.exists():
             destination.rmdir()
         aside.rename(destination)
+    except SafetensorError as error:  # a full disk, for one
+        raise OSError(f"{destination}: cannot be written ({error})") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return destination

@@ -1,5 +1,6 @@
 """Formats: each one read whole, with the right times; the clock in the frames says whether."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,8 +10,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from litakit.video import FrameTransform, VideoError, _scan, decode_frames, frame_boundaries, probe
+from litakit.video._client import worker
 from tests.video_files import (
     B_FRAMES,
     CLOCK_SECONDS,
@@ -198,6 +201,22 @@ def test_4k(tmp_path: Path) -> None:
     assert (batch.info.width, batch.info.height) == (3840, 2160)
     assert batch.pixels.shape == (10, 224, 224, 3)
     assert clock_error(batch, made) <= CLOCK_SECONDS
+
+
+def test_memory_does_not_grow_with_the_frames_of_4k(tmp_path: Path) -> None:
+    """A frame of 4K is 12 MB as decoded and 25 MB in RGB; the worker at its highest, above idle."""
+    options = {"preset": "ultrafast"}
+    made = constant_rate(tmp_path / "4k.mp4", 25, 45, size=(3840, 2160), options=options)
+    Image.new("RGB", (8, 8)).save(tmp_path / "tiny.png")
+    worker().close()
+    decode_frames(tmp_path / "tiny.png", 1)
+    pid = worker().pid
+    status = Path(f"/proc/{pid}/status")
+    idle = int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+    decode_frames(made.path, 45, transform=VIEW)
+    highest = int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
+    assert worker().pid == pid
+    assert (highest - idle) / 1000 < 380
 
 
 def test_size_that_changes_on_the_way(tmp_path: Path) -> None:

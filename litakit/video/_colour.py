@@ -9,13 +9,12 @@ import numpy as np
 from av.filter import Graph
 from av.video.reformatter import VideoReformatter
 
-from litakit.video._orientation import orientation_of
-
 if TYPE_CHECKING:
     from av.filter.context import FilterContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+    from litakit.video._orientation import Orientation
     from litakit.video.types import Pixels
 
 SUBSAMPLED = "420"
@@ -26,10 +25,14 @@ class RgbConverter:
 
     Eight-bit progressive frames go through swscale as it is. For more bits decord.s swscale puts the colour
     samples of 4:2:0 a line lower, and it knows no fields: a filter graph tells ours to do the same.
+
+    The orientation is one for the whole stream. Asking each frame's side data for it would keep every frame
+    in memory, since PyAV ties the two into a ring that only the garbage collector parts.
     """
 
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, stream: VideoStream, orientation: Orientation) -> None:
         self._stream = stream
+        self._orientation = orientation
         self._of_thread = threading.local()  # swscale's contexts belong to one thread each
         self._graph_lock = threading.Lock()
         self._graph: tuple[Graph, FilterContext] | None = None
@@ -52,7 +55,7 @@ class RgbConverter:
         rgb = self._of_thread.reformatter.reformat(
             plain, width=width, height=height, format="rgb24", threads=1
         )
-        return orientation_of(frame).apply(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
+        return self._orientation.apply(np.asarray(rgb.to_ndarray(), dtype=np.uint8))
 
     def _through_graph(self, frame: VideoFrame) -> VideoFrame:
         kind = (frame.format.name, frame.width, frame.height)

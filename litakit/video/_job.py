@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from litakit.video._colour import RgbConverter
 
-MAX_IN_FLIGHT = 4
 # Of small or simple videos decoding is the lesser part.
 NUM_FINISHERS = 2
+# Of larger frames, one at a time: three copies of a 4K frame are 80 MB.
+LARGE_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ def _decode(path: str, table: FrameTable, request: Request, outlet: Outlet, back
     outlet.plan(Plan(choice, unique.tolist(), table.boundaries, backend))
     if len(unique):
         slots = {int(index): slot for slot, index in enumerate(unique)}
-        _shrink_all(_frames(path, table, unique, request, outlet, backend), slots, outlet)
+        is_large = table.width * table.height > LARGE_PIXELS
+        frames = _frames(path, table, unique, request, outlet, backend)
+        _shrink_all(frames, slots, outlet, 1 if is_large else NUM_FINISHERS)
     return _info(path, "video", table)
 
 
@@ -171,14 +174,17 @@ def _finisher(rgb: Pixels, transform: FrameTransform | None) -> Callable[[], Pix
 
 
 def _shrink_all(
-    frames: Iterator[tuple[int, Callable[[], Pixels]]], slots: dict[int, int], outlet: Outlet
+    frames: Iterator[tuple[int, Callable[[], Pixels]]],
+    slots: dict[int, int],
+    outlet: Outlet,
+    num_finishers: int = NUM_FINISHERS,
 ) -> None:
     """Finish frames in threads of their own while the next are decoded, and hand them over in order."""
     pending: list[tuple[int, Future[Pixels]]] = []
-    with ThreadPoolExecutor(NUM_FINISHERS) as pool:
+    with ThreadPoolExecutor(num_finishers) as pool:
         for index, finish in frames:
             pending.append((slots[index], pool.submit(finish)))
-            while len(pending) > MAX_IN_FLIGHT or (pending and pending[0][1].done()):
+            while len(pending) > 2 * num_finishers or (pending and pending[0][1].done()):
                 slot, future = pending.pop(0)
                 outlet.frame(slot, future.result())
         for slot, future in pending:

@@ -14,6 +14,7 @@ import numpy as np
 
 from litakit.video._colour import RgbConverter
 from litakit.video._errors import PacketsMisledError, Ping
+from litakit.video._orientation import Orientation
 from litakit.video._scan import decode_all, next_packet, open_video
 from litakit.video._table import FrameTable, PacketTable
 
@@ -46,7 +47,7 @@ def decode_indices(
     """
     container, stream = open_video(path)
     with container:
-        converter = RgbConverter(stream)
+        converter = RgbConverter(stream, Orientation(table.rotation, table.is_mirrored))
         if table.packets is None:
             frames = _from_the_start(container, stream, wanted, ping)
         else:

@@ -22,7 +22,8 @@ from litakit.modeling.losses import IGNORED
 from litakit.modeling.tokenizer import LitaTokenizer
 from litakit.spans import Span, temporal_iou
 from litakit.training.tiny import __main__ as recipe_run
-from litakit.training.tiny import features, language, packing, rendering, report, vision
+from litakit.training.tiny import events, features, language, packing, rendering, report, vision
+from litakit.training.tiny import recipe as recipe_module
 from litakit.training.tiny.crowding import crowded
 from litakit.training.tiny.language import Scenes
 from litakit.training.tiny.recipe import TinyRecipe, untrained_model, untrained_processor
@@ -34,11 +35,14 @@ SMALL = TinyRecipe(
     vision_layers=2,
     vision_steps=2,
     vision_pooled_from=0,
+    steadying_steps=2,
     width=24,
-    layers=1,
+    layers=2,
     heads=2,
     num_scenes=2,
     num_validation_scenes=1,
+    watching_steps=3,
+    watched=2,
     steps=3,
     sequences=2,
     questions=3,
@@ -194,13 +198,69 @@ def test_schedules_begin_and_end_where_they_should():
     assert language.soft_width(recipe.steps // 2, recipe) == pytest.approx(0.7)
 
 
+# --- what the auxiliary losses ask for ---
+
+
+def test_each_event_is_told_at_its_frames_and_its_edges_just_after_them():
+    scene = synthetic.make_scene(4)
+    times = rendering.sampled_seconds(scene, 100)
+    shape = (100, 3, len(events.COLOURS), len(events.KINDS))
+    told = events.event_targets(scene, 100).reshape(shape)
+    for event in scene.events:
+        colour = events.COLOURS.index(scene.things[event.thing].colour)
+        on, begun, ended = told[:, :, colour, events.KINDS.index(event.kind)].T
+        assert on[(times >= event.span.start) & (times <= event.span.end)].all()
+        for edge, marks in ((event.span.start, begun), (event.span.end, ended)):
+            assert 1 <= marks[times >= edge][:2].sum() <= 2  # a frame knows what came before it
+    kinds = {(scene.things[i].colour, e.kind) for e in scene.events for i in e.things}
+    assert {
+        (events.COLOURS[c], events.KINDS[k]) for c, k in zip(*told[:, 0].any(0).nonzero(), strict=True)
+    } == kinds
+
+
+def test_backwards_events_are_told_where_the_reversed_frames_show_them():
+    kinds = set()
+    for seed in range(20):
+        scene = synthetic.make_scene(seed)
+        times = rendering.sampled_seconds(scene, 100)
+        frame = times[-1] / 99
+        told = events.event_targets(scene, 100, backwards=True).reshape(100, 3, len(events.COLOURS), -1)[::-1]
+        for event in scene.events:
+            if event.style == "fade":
+                continue
+            kinds.add(event.kind)
+            colour = events.COLOURS.index(scene.things[event.thing].colour)
+            kind = events.KINDS.index(events.BACKWARDS.get(event.kind, event.kind))
+            on, begun, ended = told[:, :, colour, kind].T
+            assert on[(times > event.span.start + frame) & (times < event.span.end - frame)].all()
+            assert begun[np.abs(times - event.span.end) < 2 * frame].any()
+            assert ended[np.abs(times - event.span.start) < 2 * frame].any()
+    assert kinds == set(events.KINDS)
+
+
+def test_an_answer_asks_for_the_edges_of_its_event(processor):
+    scene = synthetic.make_scene(4)
+    event = scene.events[1]
+    answer = processor.time_codec.render_span(event.span, scene.duration)
+    asked = events.asked_targets(scene, processor.time_codec, answer)
+    assert asked is not None
+    told = asked.reshape(2, 3, len(events.COLOURS), len(events.KINDS))
+    assert told[0, 1].sum() == told[1, 2].sum() == len(event.things)
+    assert told.sum() == 2 * len(event.things)
+    assert (
+        told[0, 1, events.COLOURS.index(scene.things[event.thing].colour), events.KINDS.index(event.kind)]
+        == 1
+    )
+    assert events.asked_targets(scene, processor.time_codec, answer + " because") is None
+
+
 # --- seeds ---
 
 
 def test_nothing_is_trained_on_what_is_measured(benchmark):
     recipe = TinyRecipe()
     trained = set(synthetic.TRAIN_SEEDS[: recipe.num_scenes])
-    looked_at = set(range(recipe.vision_steps * vision.SCENES))
+    looked_at = set(range((recipe.vision_steps + recipe.steadying_steps) * vision.SCENES))
     watched = set(recipe_run.VALIDATION_SEEDS)
     measured = set(range(benchmark.FIRST_SEED, benchmark.FIRST_SEED + 200))
     assert trained | looked_at | watched <= set(synthetic.TRAIN_SEEDS)
@@ -281,6 +341,31 @@ def test_crowded_things_differ_in_colour_and_all_may_act():
     assert kinds == {"appears", "leaves", "spins", "jumps", "flashes", "collides"}
 
 
+def test_frames_of_a_pair_are_told_apart_by_what_has_moved():
+    for seed in range(3, 6):
+        _, states, _ = vision.draw_pairs(seed, 64)
+        read = torch.zeros(len(states), vision.NUM_NAMES + len(vision.COLOURS) * 10)
+        by_colour = states.reshape(len(states), len(vision.COLOURS), len(vision.SHAPES), 10).sum(2)
+        read[:, vision.NUM_NAMES :] = torch.from_numpy(by_colour.reshape(len(states), -1))
+        told = torch.from_numpy(states)
+        assert vision._moved_loss(read, told).item() == pytest.approx(0, abs=1e-8)
+        assert vision._moved_loss(0 * read, told).item() > 0
+        assert vision._moved_loss(read + 1, told).item() == pytest.approx(
+            0, abs=1e-8
+        )  # only what changes counts
+
+
+def test_heads_start_by_looking_a_fixed_number_of_places_back():
+    model = untrained_model(TinyRecipe(), 900)
+    model.set_attn_implementation("eager")
+    ids = torch.randint(3, 800, (1, 120), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        looks = model(input_ids=ids, output_attentions=True).attentions
+    for layer, offsets in enumerate(recipe_module.LOOKING_BACK):
+        for head, offset in enumerate(offsets):
+            assert all(looks[layer][0, head, at, at - offset] > 0.9 for at in (40, 119))
+
+
 def test_of_two_things_of_one_colour_no_state_is_asked():
     states = torch.zeros(1, vision.NUM_NAMES, 1 + len(vision.SIGNALS))
     states[0, 0] = 1.0  # the first colour, one shape
@@ -343,7 +428,7 @@ def test_the_whole_recipe_in_miniature(tmp_path, monkeypatch, tokenizer):
         assert any(value for name, value in moved.items() if part in name), part
     log = (tmp_path / "work/metrics.jsonl").read_text().splitlines()
     stages = [json.loads(line)["stage"] for line in log]
-    assert set(stages) == {"vision", "language", "validation", "wrong video"}
+    assert set(stages) == {"vision", "steadying", "watching", "language", "validation", "wrong video"}
     assert processor.num_visual_tokens == 164
     assert (tmp_path / "model/training.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "model/training_log.jsonl").read_text().splitlines() == log

@@ -45,14 +45,14 @@ def train(recipe: TinyRecipe, work: Path, destination: Path) -> None:
     tokenizer = LitaTokenizer.from_pretrained(pieces)
     processor = untrained_processor(recipe, tokenizer)
     model = untrained_model(recipe, len(tokenizer))
-    train_vision(model, recipe, work)
+    read = train_vision(model, recipe, work)
     model.eval()
     rounded = -(-recipe.num_validation_scenes // SHARD) * SHARD
     scenes, validation = (
         Scenes(seeds, *encode_scenes(model, seeds, work / "features"))
         for seeds in (synthetic.TRAIN_SEEDS[: recipe.num_scenes], VALIDATION_SEEDS[:rounded])
     )
-    train_language(model, processor, recipe, scenes, validation, work)
+    train_language(model, processor, recipe, read, scenes, validation, work)
     model.eval()
     log_metrics(work, "wrong video", recipe.steps, **validate(model, processor, validation, shuffle=True))
     for parameter in model.parameters():

@@ -1,9 +1,9 @@
 """Aids that shorten the language model's training; none of them is part of the model.
 
-The projector starts by whitening what the vision tower sees, because the mean of 64 patches says little in a
-few loud directions and what happens in many faint ones. And halfway up, fast tokens are asked which events go
-on, begin and end at their frame: what an answer has to look up is then there to be looked up. The places
-where times are asked for are asked likewise.
+The projector starts with what the vision tower was taught to tell of a frame, all of it equally loud. Halfway
+up, fast tokens are asked which events go on, begin and end at their frame: what an answer has to look up is
+then there to be looked up. The places where times are asked for are asked likewise. And in one layer above,
+where a time is asked for, attention is to look at the frame of that time.
 """
 
 from __future__ import annotations
@@ -20,49 +20,60 @@ from litakit.training.tiny.rendering import sampled_seconds
 
 COLOURS, KINDS = tuple(synthetic.COLOURS), synthetic.TRAINING_KINDS
 NUM_TARGETS = 3 * len(COLOURS) * len(KINDS)
+BACKWARDS = {"appears": "leaves", "leaves": "appears", "grows": "shrinks", "shrinks": "grows"}
+"""What kinds of events are when time runs backwards; the others stay what they are."""
 POSITIVE_WEIGHT = 4.0
-PROJECTED_STD = 0.3
+PROJECTED_STD = 0.5
 SHRINKAGE = 1e-3
 
 
-def whiten_projector(model: LitaForConditionalGeneration, videos: np.ndarray, seed: int) -> None:
-    """Start the projector so that all directions of fast-token features are equally loud in the sequence.
+def start_projector(
+    model: LitaForConditionalGeneration, read: nn.Linear, videos: np.ndarray, seed: int
+) -> None:
+    """Start the projector so that fast tokens say, each as loud as the others, what can be read of a frame.
 
     Args:
         model: its projector is set in place.
+        read: the linear reader of `POOLED_SCALE` times the mean over patches, as the vision tower was trained
+            with it.
         videos: features, (scenes, N, width), fast tokens first.
         seed: of the random rotation into the language model's width.
     """
     fast = torch.from_numpy(videos[:, : model.config.num_frames].reshape(-1, videos.shape[-1])).double()
-    mean = fast.mean(0)
-    values, vectors = torch.linalg.eigh(torch.cov(fast.T))
-    whiten = vectors @ torch.diag((values + SHRINKAGE).rsqrt()) @ vectors.T
-    generator = torch.Generator().manual_seed(seed)
+    values = fast @ read.weight.detach().double().T
+    mean, std = values.mean(0), values.std(0) + SHRINKAGE
     weight = model.projector.get_parameter("weight")
-    turn = torch.linalg.qr(torch.randn(max(weight.shape), min(weight.shape), generator=generator).double()).Q
-    turn = turn if weight.shape[0] >= weight.shape[1] else turn.T
-    matrix = PROJECTED_STD * turn @ whiten
+    generator = torch.Generator().manual_seed(seed)
+    turn = torch.randn(len(weight), len(mean), generator=generator).double() / len(mean) ** 0.5
+    turn = PROJECTED_STD * turn / std
     with torch.no_grad():
-        weight.copy_(matrix)
-        model.projector.get_parameter("bias").copy_(-matrix @ mean)
+        weight.copy_(turn @ read.weight.double())
+        model.projector.get_parameter("bias").copy_(-turn @ mean)
 
 
-def event_targets(scene: synthetic.Scene, num_frames: int) -> np.ndarray:
-    """What goes on, begins and ends at each sampled frame, by the colour of the thing and the kind of event.
+def event_targets(scene: synthetic.Scene, num_frames: int, backwards: bool = False) -> np.ndarray:
+    """What goes on, has just begun and just ended at each sampled frame, by colour and kind of event.
+
+    With `backwards` of the frames in reversed order, where what fades in becomes nothing that has a name.
 
     Returns:
         float32 of zeros and ones, (num_frames, 3 * colours * kinds).
     """
     times = sampled_seconds(scene, num_frames)
-    near = 0.75 * scene.duration / num_frames
+    soon = 1.5 * scene.duration / num_frames  # frames see what came before them, not what follows
     targets = np.zeros((num_frames, 3, len(COLOURS), len(KINDS)), np.float32)
     for event in scene.events:
-        kind = KINDS.index(event.kind)
+        start, end, name = event.span.start, event.span.end, event.kind
+        if backwards:
+            if event.style == "fade":
+                continue
+            start, end, name = times[-1] - end, times[-1] - start, BACKWARDS.get(name, name)
+        kind = KINDS.index(name)
         for thing in event.things:
             colour = COLOURS.index(scene.things[thing].colour)
-            targets[(times >= event.span.start) & (times <= event.span.end), 0, colour, kind] = 1
-            targets[np.abs(times - event.span.start) <= near, 1, colour, kind] = 1
-            targets[np.abs(times - event.span.end) <= near, 2, colour, kind] = 1
+            targets[(times >= start) & (times <= end), 0, colour, kind] = 1
+            for which, edge in ((1, start), (2, end)):
+                targets[(times >= edge) & (times <= edge + soon), which, colour, kind] = 1
     return targets.reshape(num_frames, NUM_TARGETS)
 
 
@@ -112,5 +123,5 @@ class EventHead(nn.Module):
         """
         scale = states.detach().square().mean(-1, keepdim=True).add(1e-6).rsqrt()
         weight = torch.full((NUM_TARGETS,), POSITIVE_WEIGHT)
-        read = self.read(states * scale)
+        read = self.read(states * scale).float()
         return F.binary_cross_entropy_with_logits(read, targets, pos_weight=weight) * NUM_TARGETS

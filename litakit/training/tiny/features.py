@@ -59,6 +59,7 @@ def _encode_shard(config: LitaConfig, state: dict[str, Tensor], shard: range, fo
     # built anew: a pickled model of transformers no longer gives hidden states
     model = LitaForConditionalGeneration(config).eval()
     model.load_state_dict(state)
+    model.set_attn_implementation("eager")
     size = model.config.vision_config.image_size
     pairs = [_encode(model, render_video(seed, size)) for seed in shard]
     buffer = io.BytesIO()
@@ -70,9 +71,10 @@ def _encode_shard(config: LitaConfig, state: dict[str, Tensor], shard: range, fo
 def _encode(model: LitaForConditionalGeneration, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pixels = torch.from_numpy(normalize(frames))
     still = pixels[-1:].expand(len(pixels) - 1, -1, -1, -1)
-    video = model.get_video_features(pixels[None, :-1], chunk_frames=50)[0]
-    # all frames of a still are the same one: encode the slow frames' number of them, and repeat
-    alone = model.get_video_features(still[None, :4], chunk_frames=4)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        video = model.get_video_features(pixels[None, :-1], chunk_frames=50)[0].float()
+        # all frames of a still are the same one: encode the slow frames' number of them, and repeat
+        alone = model.get_video_features(still[None, :4], chunk_frames=4)[0].float()
     fast = alone[:1].expand(len(video) - (len(alone) - 4), -1)
     return video.half().numpy(), torch.cat([fast, alone[4:]]).half().numpy()
 

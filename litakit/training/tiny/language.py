@@ -1,4 +1,4 @@
-"""Stage 4: projector and language model learn to answer, on features that are made once."""
+"""Stage 5: projector and language model learn to answer, on features that are made once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from litakit.training.tiny.events import (
     EventHead,
     asked_targets,
     event_targets,
-    whiten_projector,
+    start_projector,
 )
 from litakit.training.tiny.packing import Packed, branch_of, conversations, pack, still_conversations
 from litakit.training.tiny.recipe import TinyRecipe
 from litakit.training.tiny.state import load_state, log_metrics, save_state
+from litakit.training.tiny.watching import half_of, start_pointers, train_watching
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +36,16 @@ WORD_WEIGHT = 0.3
 PLACE_WEIGHT = 0.3
 """Weight of the auxiliary loss: at the fast token of frame i the next token is <t i>. It teaches the order of
 frames within minutes; nothing is asked there when the model is used."""
-EVENT_WEIGHT = 0.3
-"""Weight of the other one: which events go on, begin and end at each frame."""
+EVENT_WEIGHT = 0.1
+"""Weight of the second one: which events go on, begin and end at each frame."""
+POINTER_WEIGHT = 0.3
+"""Weight of the third one: where a time is asked for, attention is to look at the frame of that time."""
+POINTERS = 2
+"""Heads that point, the first of the layer above the lower half: one to each of the two times of a span."""
+QUESTION = 16
+"""Tokens of a question, on average."""
 STILL_SHARE = 0.06
-SAVE_EVERY, VALIDATE_EVERY = 100, 400
+SAVE_EVERY, VALIDATE_EVERY = 100, 500
 VALIDATED_QUESTIONS = 8
 """Of each scene and task."""
 
@@ -72,16 +79,30 @@ def train_language(
     model: LitaForConditionalGeneration,
     processor: LitaProcessor,
     recipe: TinyRecipe,
+    read: nn.Linear,
     scenes: Scenes,
     validation: Scenes,
     folder: Path,
 ) -> None:
-    """Train in place, from the last checkpoint in `folder` if there is one; metrics are logged there too."""
+    """Train in place, from the last checkpoint in `folder` if there is one; metrics are logged there too.
+
+    Args:
+        model: its projector and language model are trained, its vision tower is not.
+        processor: writes the conversations.
+        recipe: the numbers.
+        read: what `train_vision` returns; the projector starts from it.
+        scenes: encoded scenes to learn from.
+        validation: encoded scenes to watch by.
+        folder: for the checkpoint and the log.
+    """
     trained = [p for name, p in model.named_parameters() if not name.startswith("vision_tower")]
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not name.startswith("vision_tower"))
-    whiten_projector(model, scenes.videos[:1000], recipe.seed)
+    start_projector(model, read, scenes.videos[:1000], recipe.seed)
     head = EventHead(recipe.width)
+    # plain products in bfloat16 are faster on a CPU than its fused attention
+    model.set_attn_implementation("eager")
+    train_watching(model, head, recipe, scenes.seeds, scenes.videos, folder)
     both = nn.ModuleDict({"model": model, "events": head})
     trained += head.parameters()
     optimizer = torch.optim.AdamW(trained, lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.05)
@@ -93,7 +114,12 @@ def train_language(
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * schedule(step, recipe)
         batch = draw_batch(step, recipe, scenes, processor)
-        loss, parts = _loss(model, head, batch, width=soft_width(step, recipe))
+        if step == recipe.pointing_from:
+            distance = processor.num_visual_tokens - processor.num_frames // 2 + QUESTION
+            start_pointers(model, head, _fast_states(model, batch), distance, recipe.seed)
+        pointed = POINTER_WEIGHT if step >= recipe.pointing_from else 0.0
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, parts = _loss(model, head, batch, soft_width(step, recipe), pointed)
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(trained, 1.0)
@@ -162,7 +188,7 @@ def draw_batch(step: int, recipe: TinyRecipe, scenes: Scenes, processor: LitaPro
 
 
 def _loss(
-    model: LitaForConditionalGeneration, head: EventHead, batch: Batch, width: float
+    model: LitaForConditionalGeneration, head: EventHead, batch: Batch, width: float, pointed: float
 ) -> tuple[Tensor, dict[str, float]]:
     packed = batch.packed
     outputs = model(
@@ -171,8 +197,9 @@ def _loss(
         position_ids=packed.position_ids,
         video_features=batch.features,
         output_hidden_states=True,
+        output_attentions=True,
     )
-    logits, time_ids = outputs.logits, torch.tensor(model.config.time_token_ids)
+    logits, time_ids = outputs.logits.float(), torch.tensor(model.config.time_token_ids)
     labels = packed.labels[:, 1:]
     chosen = labels != IGNORED
     scores, wanted = logits[:, :-1][chosen].log_softmax(-1), labels[chosen]
@@ -180,12 +207,16 @@ def _loss(
     words = -scores[~is_time].gather(1, wanted[~is_time, None]).sum()
     times = soft_cross_entropy(scores[is_time][:, time_ids], wanted[is_time] - time_ids[0], width).sum()
     answered = (times + WORD_WEIGHT * words) / (is_time.sum() + WORD_WEIGHT * (~is_time).sum())
-    first = int((packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
-    fast = slice(first, first + model.config.num_frames)
+    fast = _fast_places(model, batch)
     place = nn.functional.nll_loss(
         logits[:, fast].log_softmax(-1).flatten(0, 1), time_ids.repeat(len(logits))
     )
-    halfway = outputs.hidden_states[model.config.text_config.num_hidden_layers // 2]
+    row, at = chosen.nonzero(as_tuple=True)
+    looks = outputs.attentions[half_of(model)][row[is_time], :POINTERS, at[is_time], fast]
+    looks = looks.float().mean(1) + 1e-6  # (M, num_frames)
+    frames = wanted[is_time] - time_ids[0]
+    pointer = soft_cross_entropy(looks.log(), frames, width).mean()
+    halfway = outputs.hidden_states[half_of(model)]
     event = head.loss(halfway[:, fast], batch.events)
     asked = head.loss(halfway[batch.rows, batch.positions], batch.asked) if len(batch.rows) else event * 0
     parts = {
@@ -193,10 +224,30 @@ def _loss(
         "time_loss": float((times / is_time.sum().clamp(min=1)).detach()),
         "word_loss": float((words / (~is_time).sum().clamp(min=1)).detach()),
         "place_loss": float(place.detach()),
+        "pointer_loss": float(pointer.detach()),
         "event_loss": float(event.detach()),
         "asked_loss": float(asked.detach()),
     }
-    return answered + PLACE_WEIGHT * place + EVENT_WEIGHT * (event + asked), parts
+    aids = PLACE_WEIGHT * place + EVENT_WEIGHT * (event + asked) + pointed * pointer
+    return answered + aids, parts
+
+
+def _fast_places(model: LitaForConditionalGeneration, batch: Batch) -> slice:
+    first = int((batch.packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
+    return slice(first, first + model.config.num_frames)
+
+
+@torch.no_grad()
+def _fast_states(model: LitaForConditionalGeneration, batch: Batch) -> Tensor:
+    states = model(
+        input_ids=batch.packed.input_ids,
+        attention_mask=batch.packed.mask,
+        position_ids=batch.packed.position_ids,
+        video_features=batch.features,
+        output_hidden_states=True,
+    ).hidden_states[half_of(model)]
+    states = states * states.square().mean(-1, keepdim=True).rsqrt()
+    return states[:, _fast_places(model, batch)]
 
 
 def soft_cross_entropy(scores: Tensor, index: Tensor, width: float) -> Tensor:

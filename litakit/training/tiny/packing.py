@@ -20,7 +20,8 @@ class Packed:
     """Sequences of a prefix (system prompt and visual places) and several branches (question and answer).
 
     `input_ids`, `labels`, `position_ids` (B, L): in each branch positions go on from the prefix.
-    `mask` (B, 1, L, L), True where a position (row) may look: the prefix, and its own branch up to itself.
+    `mask` (B, 1, L, L) is added to attention scores: 0 where a position (row) may look, which is the prefix
+    and its own branch up to itself, and the least number elsewhere.
     """
 
     input_ids: Tensor
@@ -59,7 +60,9 @@ def pack(rows: Sequence[Sequence[tuple[list[int], list[int], list[int]]]], pad_i
     seen, looking = owner[:, None, :], owner[:, :, None]
     allowed = causal & ((seen == 0) | (seen == looking)) & (seen >= 0)
     allowed |= torch.eye(length, dtype=torch.bool)  # padding looks at itself, so that no row is empty
-    return Packed(input_ids, labels, positions, allowed[:, None])
+    mask = torch.zeros(len(rows), 1, length, length)
+    mask.masked_fill_(~allowed[:, None], torch.finfo(mask.dtype).min)
+    return Packed(input_ids, labels, positions, mask)
 
 
 def _pack_row(

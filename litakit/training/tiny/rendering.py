@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from PIL import Image
 
@@ -12,23 +14,36 @@ RENDERED = 128
 """Pixels a side at which the central square is drawn before it is shrunk to the model's size."""
 
 
-def shrink(frame: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+@dataclass(frozen=True)
+class Wear:
+    """What compression does to a whole video: blur (the side in px it is drawn at) and noise (in levels)."""
+
+    side: int
+    noise: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Wear:
+        """A little of both, or neither."""
+        return cls(int(rng.integers(96, RENDERED)) if rng.random() < 0.3 else RENDERED, rng.uniform(0.0, 4.0))
+
+
+def shrink(frame: np.ndarray, size: int, wear: Wear, rng: np.random.Generator) -> np.ndarray:
     """A frame at the model's size, with a little of what compression does to a real one.
 
     Args:
         frame: uint8, (side, side, 3).
         size: the model's image size in pixels.
-        rng: draws how much blur and noise.
+        wear: how much.
+        rng: draws the noise.
 
     Returns:
         uint8, (size, size, 3).
     """
     image = Image.fromarray(frame)
-    if rng.random() < 0.3:
-        side = int(rng.integers(96, RENDERED))
-        image = image.resize((side, side), Image.Resampling.BILINEAR)
+    if wear.side < RENDERED:
+        image = image.resize((wear.side, wear.side), Image.Resampling.BILINEAR)
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)).astype(np.float32)
-    pixels += rng.normal(0.0, rng.uniform(0.0, 4.0), pixels.shape)
+    pixels += rng.normal(0.0, wear.noise, pixels.shape)
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
 
@@ -49,7 +64,8 @@ def render_video(seed: int, size: int, num_frames: int = 100) -> np.ndarray:
     rng = np.random.Generator(np.random.PCG64([seed, 2]))
     stills = [qa.seconds for qa in synthetic.questions(scene) if qa.seconds is not None]
     times = [*sampled_seconds(scene, num_frames), stills[0] if stills else 0.0]
-    return np.stack([shrink(renderer.frame(float(seconds)), size, rng) for seconds in times])
+    wear = Wear.draw(rng)
+    return np.stack([shrink(renderer.frame(float(seconds)), size, wear, rng) for seconds in times])
 
 
 def normalize(pixels: np.ndarray) -> np.ndarray:

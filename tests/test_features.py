@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import math
 import os
 import resource
 import shutil
@@ -83,7 +84,7 @@ def test_a_missing_key_gives_none_and_a_wrong_one_an_error(tmp_path):
         FeatureStore(tmp_path).get("../x")
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "words", "no record"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "words", "no record", "no fields", "one bit"])
 def test_a_damaged_file_counts_as_missing_and_is_removed(tmp_path, caplog, damage):
     store = FeatureStore(tmp_path)
     path = store.put(KEYS[0], features())
@@ -95,6 +96,10 @@ def test_a_damaged_file_counts_as_missing_and_is_removed(tmp_path, caplog, damag
             path.write_bytes(b"")
         case "words":
             path.write_bytes(b"no tensors at all, only words")
+        case "one bit":
+            path.write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+        case "no fields":
+            save_file({"features": torch.zeros(1)}, path, metadata={"litakit": "[]"})
         case "no record":
             save_file({"features": torch.zeros(1)}, path)
     with caplog.at_level(logging.WARNING):
@@ -103,6 +108,37 @@ def test_a_damaged_file_counts_as_missing_and_is_removed(tmp_path, caplog, damag
     assert not path.exists()
     store.put(KEYS[0], features())
     assert store.get(KEYS[0]) is not None
+
+
+@pytest.mark.parametrize("method", ["utime", "unlink"])
+def test_others_files_are_read_though_they_cannot_be_touched(tmp_path, monkeypatch, method):
+    store = FeatureStore(tmp_path)
+    path = store.put(KEYS[0], features())
+    if method == "unlink":
+        path.write_bytes(b"words")
+
+    def refuse(*args, **kwargs):
+        raise PermissionError(errno.EPERM, "not yours")
+
+    monkeypatch.setattr(os, method, refuse)
+    assert (store.get(KEYS[0]) is None) == (method == "unlink")
+    assert path.exists()
+
+
+def test_a_pipe_or_device_is_not_read_for_its_digest(lita, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (tmp_path / "pipe.mp4", Path("/dev/zero")):
+        with pytest.raises(OSError, match="neither a regular file nor a folder"):
+            content_digest(path)
+        with pytest.raises(VideoError, match="neither a regular file nor a folder"):
+            VideoEncoder(*lita, FeatureStore(tmp_path / "store")).encode(path)
+
+
+def test_seconds_that_are_no_numbers_are_the_decoders_error_and_whole_ones_one_key(lita, tmp_path):
+    encoder = VideoEncoder(*lita, FeatureStore(tmp_path))
+    with pytest.raises(VideoError, match="a part needs 0 <= start"):
+        encoder.encode(SHORT, start=math.nan)
+    assert encoder.key(SHORT, start=1, end=2) == encoder.key(SHORT, start=1.0, end=2.0)
 
 
 def test_a_file_of_another_schema_is_made_anew(tmp_path):

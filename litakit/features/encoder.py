@@ -64,6 +64,7 @@ class VideoEncoder:
 
         Raises:
             OSError: the video cannot be read.
+            ValueError: a second that is no finite number.
         """
         return key_digest(
             {
@@ -71,8 +72,8 @@ class VideoEncoder:
                 "info_fields": [field.name for field in dataclasses.fields(VideoInfo)],
                 "content": content_digest(source),
                 "encoder": self.identity,
-                "part": [start, end],
-                "timing": [fps, duration],
+                "part": [None if second is None else float(second) for second in (start, end)],
+                "timing": [None if value is None else float(value) for value in (fps, duration)],
             }
         )
 
@@ -131,7 +132,7 @@ class VideoEncoder:
             return None
         try:
             return self.key(source, start=start, end=end, fps=fps, duration=duration)
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def _encode_now(

@@ -40,7 +40,7 @@ def content_digest(source: str | os.PathLike[str]) -> str:
         source: a file, or a folder of frames; folders inside it are left out.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a device or a pipe, which may never end.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def encoder_digest(model: LitaForConditionalGeneration) -> str:
     if model.config.projector == "mlp":
         parts["projector"] = model.projector
     weights = {
-        f"{part}.{name}": _tensor_digest(tensor)
+        f"{part}.{name}": tensor_digest(tensor)
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
     }
@@ -95,11 +95,14 @@ def key_digest(record: dict[str, Any]) -> str:
 
 
 def _file_digest(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is neither a regular file nor a folder")
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
-def _tensor_digest(tensor: Tensor) -> str:
+def tensor_digest(tensor: Tensor) -> str:
+    """Return the digest of a tensor's type, shape and bytes."""
     import torch
 
     plain = tensor.detach().cpu().contiguous()

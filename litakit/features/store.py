@@ -8,12 +8,14 @@ import logging
 import os
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from litakit.features.identity import tensor_digest
 from litakit.files import write_atomic
 from litakit.home import cache_limit_bytes, home_folder
 from litakit.video import VideoInfo
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 STALE_PART_SECONDS = 3600.0
 # After an eviction this share of the limit is in use, so that the next few videos need none.
 SHARE_KEPT = 0.9
@@ -118,14 +120,19 @@ class FeatureStore:
             if record["schema_version"] != SCHEMA_VERSION:
                 logger.info("features in %s are of schema %s: made anew", path, record["schema_version"])
                 return None
-            os.utime(path)
-            return _from_record(record, tensors)
+            if record["digest"] != _digest(tensors):
+                raise ValueError("its content is not what was written")
+            video = _from_record(record, tensors)
         except FileNotFoundError:
             return None
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             logger.warning("features in %s cannot be read (%s): made anew", path, error)
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # where others own the store, the file stays
+                path.unlink(missing_ok=True)
             return None
+        with suppress(OSError):  # a store that is only read has no order of use
+            os.utime(path)
+        return video
 
     def put(self, key: str, video: VideoFeatures) -> Path | None:
         """Keep the features of a key; older files go where the store would grow beyond its limit.
@@ -145,7 +152,7 @@ class FeatureStore:
             "pts_seconds": torch.as_tensor(video.pts_seconds, dtype=torch.float64).contiguous(),
             "frame_indices": torch.as_tensor(video.frame_indices, dtype=torch.int64).contiguous(),
         }
-        content = save(tensors, metadata={"litakit": json.dumps(_to_record(video))})
+        content = save(tensors, metadata={"litakit": json.dumps(_to_record(video, _digest(tensors)))})
         if len(content) > self.max_bytes:
             logger.info(
                 "features of %s are not kept: %d bytes, the store's limit is %s",
@@ -177,7 +184,7 @@ class FeatureStore:
                         last_used=status.st_mtime,
                     )
                 )
-            except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 logger.info("%s is not readable: %s", path, error)
         return tuple(sorted(found, key=lambda entry: -entry.last_used))
 
@@ -231,7 +238,12 @@ class FeatureStore:
                 continue
 
 
-def _to_record(video: VideoFeatures) -> dict[str, Any]:
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """What tells a file whose bytes have changed since: safetensors has no checksum of its own."""
+    return " ".join(tensor_digest(tensors[name]) for name in sorted(tensors))
+
+
+def _to_record(video: VideoFeatures, digest: str) -> dict[str, Any]:
     info = {
         field.name: getattr(video.info, field.name)
         for field in dataclasses.fields(video.info)
@@ -239,6 +251,7 @@ def _to_record(video: VideoFeatures) -> dict[str, Any]:
     }
     return {
         "schema_version": SCHEMA_VERSION,
+        "digest": digest,
         "video": str(video.info.path),
         "info": info,
         "duration": video.duration,

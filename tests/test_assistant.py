@@ -1,5 +1,6 @@
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -90,29 +91,103 @@ def test_answers_equal_generation_without_any_cache_of_ours(assistant, session):
     assert list(answer.token_ids) == plain[0, len(ids) :].tolist()
 
 
-def test_a_conversation_extends_the_prefix_and_equals_a_replayed_one(assistant, session):
-    first = ask(session)
-    known = len(session._prefix.ids)
-    with watching(assistant.model) as seen:
-        second = ask(session, OTHER)
-    prompt = assistant.processor.encode_prompt(
-        [Message("user", QUESTION, video=True), Message("assistant", first.raw_text), Message("user", OTHER)]
-    )
-    reread = seen.ids[0]
-    assert known > len(prompt) - reread >= assistant.model.config.num_visual_tokens
-    plain = assistant.model.generate(
-        torch.tensor([prompt]),
-        video_features=session.video.features[None],
-        max_new_tokens=LIMIT,
-        do_sample=False,
-        pad_token_id=0,
-    )
-    assert list(second.token_ids) == plain[0, len(prompt) :].tolist()
-    fresh = assistant.open(LONGER)
+def end_and_question(assistant, question):
+    """Ids from the end of an answer on, with the next question."""
+    words = [Message("user", QUESTION, video=True), Message("assistant", "yes"), Message("user", question)]
+    ids, labels = assistant.processor.encode_sample(words, assistant.chat_template)
+    return ids[max(index for index, label in enumerate(labels) if label != -100) :]
+
+
+@pytest.mark.parametrize("template", ["llava_v1", "llama_2"])
+def test_a_conversation_reads_only_its_new_words_turn_by_turn(assistant, template):
+    assistant = Assistant(assistant.model, assistant.processor, template=template)
+    session, fresh = assistant.open(LONGER), assistant.open(LONGER)
+    read = assistant.processor.encode_prompt([Message("user", QUESTION, video=True)], template)
+    read += ask(session).token_ids
     ask(fresh)
-    assert ask(fresh, OTHER).token_ids == second.token_ids
+    for question in (OTHER, "Is </s> the end of <t5>?", "And then?"):
+        new = end_and_question(assistant, question)
+        with watching(assistant.model) as seen:
+            answer = ask(session, question)
+        assert seen.frames == 0
+        assert seen.ids == [1 + len(new)] + [1] * (LIMIT - 1)  # 1: the limit cut the last answer's last token
+        read += new
+        plain = assistant.model.generate(
+            torch.tensor([read]),
+            attention_mask=torch.ones(1, len(read)),  # what it wrote may hold the padding's id
+            video_features=session.video.features[None],
+            max_new_tokens=LIMIT,
+            do_sample=False,
+            pad_token_id=0,
+        )
+        assert list(answer.token_ids) == plain[0, len(read) :].tolist()
+        assert ask(fresh, question).token_ids == answer.token_ids
+        read += answer.token_ids
     alone = assistant.open(LONGER)
-    assert ask(alone, OTHER).token_ids != second.token_ids  # the history acts
+    assert ask(alone, "And then?").token_ids != answer.token_ids  # the history acts
+
+
+def test_a_conversation_that_tokenises_as_it_was_written_is_the_published_prompt(assistant, session):
+    scripted = assistant.processor.encode_sample(
+        [Message("user", QUESTION, video=True), Message("assistant", "<t3> <t17> because he runs.")]
+    )
+    answer = [token for token, label in zip(*scripted, strict=True) if label != -100]
+    steps = iter([*answer, *[5] * 4])
+
+    def script(module, args, output):
+        output.zero_()
+        output[..., next(steps)] = 1.0
+
+    hook = assistant.model.get_output_embeddings().register_forward_hook(script)
+    try:
+        first = session.ask(QUESTION)
+        assert first.token_ids == tuple(answer)
+        assert not first.truncated
+        with watching(assistant.model) as seen:
+            session.ask(OTHER, max_new_tokens=4)
+    finally:
+        hook.remove()
+    prompt = assistant.processor.encode_prompt([*session.history[:2], Message("user", OTHER)])
+    assert list(session._prefix.ids[: len(prompt)]) == prompt
+    assert seen.ids[0] == len(end_and_question(assistant, OTHER))
+
+
+def test_a_question_put_before_another_was_answered_is_not_answered_over_it(session):
+    early = session.stream(OTHER, max_new_tokens=LIMIT)
+    ask(session)
+    with pytest.raises(RuntimeError, match="the conversation has gone on"):
+        next(early)
+    assert len(session.history) == 2
+
+
+@pytest.mark.parametrize("step", [0, 1, 5])
+def test_an_interrupt_leaves_the_session_as_it_was(assistant, session, step):
+    first = ask(session)
+    expected = ask(session, OTHER)
+    session.reset()
+    ask(session)
+    calls = []
+
+    def interrupt(module, args):
+        calls.append(1)
+        if len(calls) == step + 1:
+            raise KeyboardInterrupt
+
+    hook = assistant.model.language_model.model.layers[1].register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ask(session, OTHER)
+    hook.remove()
+    assert [message.content for message in session.history] == [QUESTION, first.raw_text]
+    assert ask(session, OTHER).token_ids == expected.token_ids
+
+
+def test_two_sessions_answer_in_two_threads_as_alone(assistant):
+    videos = {LONGER: QUESTION, SHORT: OTHER}
+    alone = [ask(assistant.open(video), question).token_ids for video, question in videos.items()]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(3):
+            both = pool.map(lambda pair: ask(assistant.open(pair[0]), pair[1]).token_ids, videos.items())
+            assert list(both) == alone
 
 
 def test_beams_read_the_video_once_for_all(assistant, session):

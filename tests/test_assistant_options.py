@@ -83,6 +83,9 @@ def test_a_checkpoints_generation_config_does_not_act_behind_our_back():
         ({"temperature": 1.0, "top_p": 0.0}, "top_p must be above 0 and at most 1, got 0.0"),
         ({"top_p": 0.5}, "top_p 0.5 acts only when tokens are drawn: set a temperature above 0"),
         ({"num_beams": 0}, "num_beams must be at least 1, got 0"),
+        ({"temperature": 1e-45}, "temperature must be 0 (greedy) or at least 1e-06, got 1e-45"),
+        ({"seed": -1}, "seed must be in [0, 2**64), got -1"),
+        ({"seed": 2**64}, f"seed must be in [0, 2**64), got {2**64}"),
         ({"max_new_tokens": 0}, "max_new_tokens must be at least 1, got 0"),
     ],
 )

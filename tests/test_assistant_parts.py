@@ -137,6 +137,31 @@ def test_a_refined_stream_is_the_refined_answer(narrow):
     assert stream.answer.first.text == answer.first.text
 
 
+def test_a_second_look_that_fails_or_is_left_takes_its_turn_along(narrow, monkeypatch):
+    session = narrow.open(LONGER)
+    ask(session)
+    before = session.history
+    for error in (VideoError("gone.mp4", "gone"), KeyboardInterrupt()):
+
+        def fail(*args, error=error, **kwargs):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(narrow, "open", fail)
+            with pytest.raises(type(error)):
+                ask(session, "And then?", refine=True)
+            with pytest.raises(type(error)):
+                list(session.stream("And then?", refine=True, max_new_tokens=LIMIT))
+        assert session.history == before
+    stream = session.stream("And then?", refine=True, max_new_tokens=LIMIT)
+    next(stream)
+    stream.close()
+    assert session.history == before
+    again = narrow.open(LONGER)
+    ask(again)
+    assert ask(session, "And then?").token_ids == ask(again, "And then?").token_ids
+
+
 def test_refine_says_why_it_does_not(assistant, session):
     answer = ask(session, refine=True, max_new_tokens=1)
     assert answer.first is None

@@ -279,6 +279,7 @@ def test_base_acts(adapter):
         ((), ("expected a video and at least one question",)),
         ((SHORT,), ("expected a video and at least one question",)),
         ((SHORT, QUESTION, "--model", "no/such"), ("no model at no/such",)),
+        ((SHORT, QUESTION, " "), ("got an empty one",)),
         ((SHORT, QUESTION, "--top-p", "0.5"), ("top_p 0.5 acts only",)),
         ((SHORT, QUESTION, "--temperature", "-1"), ("temperature must be 0 or more",)),
         ((SHORT, QUESTION, "--out", "x.jsonl"), ("--out belongs to --from",)),
@@ -397,6 +398,42 @@ def test_a_run_goes_on_where_the_last_one_ended(folder, loaded, tmp_path):
     assert out.read_text() == whole
 
 
+def test_a_run_goes_on_after_half_a_character_and_odd_line_ends(folder, tmp_path):
+    questions = ["Où est-il\u2028\x85 ?", "Où est-elle ?"]
+    rows = [{"id": str(i), "video": str(LONGER), "question": words} for i, words in enumerate(questions)]
+    source, out = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    source.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    assert ask_file(folder, source, "--out", out).exit_code == 0
+    whole = out.read_bytes()
+    first, _, rest = whole.split(b"\n")
+    assert rest == b""
+    for left in (first, first + b"\n", whole[: whole.rindex("ù".encode()) + 1]):
+        out.write_bytes(left)
+        result = ask_file(folder, source, "--out", out)
+        assert result.exit_code == 0, result.stderr
+        assert "1 answered, 1 from before" in result.stderr
+        assert out.read_bytes() == whole
+    out.write_bytes(b"\xff\n" + whole)
+    check_refused(ask_file(folder, source, "--out", out), "line 1 is no JSON")
+    assert out.read_bytes() == b"\xff\n" + whole
+
+
+def test_another_part_of_a_video_is_another_question(folder, tmp_path):
+    source, out = tmp_path / "questions.csv", tmp_path / "answers.jsonl"
+    write_csv(source, [{**ROWS[0], "start": 4, "end": 10}])
+    assert ask_file(folder, source, "--out", out).exit_code == 0
+    assert (lines_of(out)[0]["start"], lines_of(out)[0]["end"]) == (4.0, 10.0)
+    write_csv(source, [{**ROWS[0], "start": 4, "end": 11}])
+    check_refused(ask_file(folder, source, "--out", out), "answers another question under the id 'a'")
+
+
+def test_debug_acts_on_a_file_of_questions_too(folder, tmp_path):
+    source = write_csv(tmp_path / "questions.csv", ROWS)
+    result = ask_file(folder, source, "--debug")
+    assert raw(result) == [json.loads(line)["raw_text"] for line in result.stdout.splitlines()]
+    assert result.stderr.count("prompt: ") == 3
+
+
 def test_failures_are_recorded_listed_and_tried_again(folder, tmp_path):
     gone = tmp_path / "gone.mp4"
     rows = [*ROWS, {"id": "d", "video": str(gone), "question": QUESTION}]
@@ -432,6 +469,7 @@ def test_a_question_that_is_too_long_fails_alone(folder, tmp_path):
         ("q.csv", "video,question,start\na.mp4,when?,soon\n", "start is no number: 'soon'"),
         ("q.csv", "id,video,question\n1,a.mp4,when?\n1,b.mp4,when?\n", "the id '1' occurs twice"),
         ("q.jsonl", '{"video": "a.mp4", "question": "when?"}\n{"video"', "line 2: not JSON"),
+        ("q.jsonl", '{"video": "a.mp4", "question": "when?", "start": NaN}', "start is not finite: nan"),
         ("q.jsonl", "[1, 2]\n", "line 1: expected an object"),
     ],
 )
@@ -503,6 +541,12 @@ def test_a_chat_says_what_cannot_be_asked_and_goes_on(folder):
     assert "the model reads 2048" in result.stderr
     text = litakit.load(folder, device="cpu").open(LONGER).ask(QUESTION, max_new_tokens=12).text
     assert f"> {text}\n" in result.stdout
+
+
+def test_a_chat_survives_what_is_no_text_and_explains_unknown_commands(folder):
+    result = chat(folder, b"\xff\xfe?\n/what\n/quit\n")
+    assert result.stdout.count("> ") == 3  # the bytes were asked, as far as they are text
+    assert result.stderr.count("/reset forgets the conversation") == 2  # at the beginning, and for /what
 
 
 def test_a_chat_with_nothing_to_talk_about_is_refused(folder):

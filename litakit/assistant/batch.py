@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +65,14 @@ def read_questions(path: str | Path) -> tuple[VideoQuestion, ...]:
         OSError: the file cannot be read.
     """
     path = Path(path)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(_csv_rows(file, path) if path.suffix.lower() == ".csv" else _json_rows(file, path))
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}"
+        ) from None
+    is_csv = path.suffix.lower() == ".csv"
+    rows = list(_csv_rows(io.StringIO(text, newline=""), path) if is_csv else _json_rows(text, path))
     if not rows:
         raise ValueError(f"{path} holds no questions: expected a CSV file with a header, or JSON lines")
     questions = tuple(_question(row, number, path) for number, row in enumerate(rows, 1))
@@ -77,7 +85,12 @@ def read_questions(path: str | Path) -> tuple[VideoQuestion, ...]:
 
 
 def answer_questions(
-    assistant: Assistant, questions: Sequence[VideoQuestion], model: str, **options: Any
+    assistant: Assistant,
+    questions: Sequence[VideoQuestion],
+    model: str,
+    *,
+    on_answer: Callable[[Answer], None] | None = None,
+    **options: Any,
 ) -> Iterator[dict[str, Any]]:
     """Yield a record for each question: its answer, or `error` with the reason why there is none.
 
@@ -88,6 +101,7 @@ def answer_questions(
         assistant: answers.
         questions: of any videos.
         model: what the records say answered.
+        on_answer: is shown every answer before its record.
         **options: of `VideoSession.ask`.
     """
     views: dict[tuple[str | float | None, ...], list[VideoQuestion]] = {}
@@ -108,8 +122,7 @@ def answer_questions(
                 "schema_version": SCHEMA_VERSION,
                 "id": question.id,
                 "model": model,
-                "video": question.video,
-                "question": question.question,
+                **{name: value for name, value in _asked(question).items() if value is not None},
             }
             if session is None:
                 yield {**record, "error": failure}
@@ -120,6 +133,8 @@ def answer_questions(
             except (ValueError, OSError, RuntimeError) as error:
                 yield {**record, "error": _reason(error)}
                 continue
+            if on_answer is not None:
+                on_answer(answer)
             yield {**record, "duration": session.info.duration, **answer_fields(answer)}
 
 
@@ -156,9 +171,12 @@ def open_questions(
     path = Path(out)
     if not path.exists():
         return tuple(questions)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    content = path.read_bytes()
+    # Bytes, because a killed run may have left half a character at the end; and split at line ends only,
+    # because JSON strings may hold other characters that str.splitlines would split at.
+    lines = content.removesuffix(b"\n").split(b"\n")
     by_id = {question.id: question for question in questions}
-    done: dict[str, str] = {}
+    done: dict[str, bytes] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -167,8 +185,8 @@ def open_questions(
             continue
         _check_same(record, by_id, model, path, number)
         done[record["id"]] = line
-    kept = "".join(f"{line}\n" for line in done.values())
-    if kept != "".join(f"{line}\n" for line in lines) or not path.read_bytes().endswith(b"\n"):
+    kept = b"".join(line + b"\n" for line in done.values())
+    if kept != content:
         write_atomic(path, kept)
     return tuple(question for question in questions if question.id not in done)
 
@@ -187,8 +205,8 @@ def _csv_rows(file: Iterable[str], path: Path) -> Iterator[Mapping[str, Any]]:
         raise ValueError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
 
 
-def _json_rows(file: Iterable[str], path: Path) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(file, 1):
+def _json_rows(text: str, path: Path) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -221,6 +239,8 @@ def _question(row: Mapping[str, Any], number: int, path: Path) -> VideoQuestion:
                 numbers[name] = float(row[name])
             except (TypeError, ValueError):
                 raise ValueError(f"{path}, question {number}: {name} is no number: {row[name]!r}") from None
+            if not math.isfinite(numbers[name]):
+                raise ValueError(f"{path}, question {number}: {name} is not finite: {row[name]!r}")
     video = Path(str(row["video"]))
     beside = path.parent / video
     if not video.exists() and beside.exists():
@@ -228,14 +248,14 @@ def _question(row: Mapping[str, Any], number: int, path: Path) -> VideoQuestion:
     return VideoQuestion(str(row.get("id", number)), str(video), str(row["question"]), **numbers)
 
 
-def _read_record(line: str, path: Path, number: int, last: bool) -> dict[str, Any] | None:
+def _read_record(line: bytes, path: Path, number: int, last: bool) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
         if not isinstance(record, dict) or "id" not in record or "question" not in record:
             raise ValueError(
                 f"{path}, line {number} is no answer of `litakit ask`: give another file to write to"
             )
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, UnicodeDecodeError):
         if last:
             logger.warning("%s: the last line is unfinished and is made anew", path)
             return None
@@ -252,7 +272,7 @@ def _check_same(
     record: Mapping[str, Any], by_id: Mapping[str, VideoQuestion], model: str, path: Path, number: int
 ) -> None:
     question = by_id.get(record["id"])
-    if question is None or (question.question, question.video) != (record["question"], record["video"]):
+    if question is None or any(record.get(name) != value for name, value in _asked(question).items()):
         raise ValueError(
             f"{path}, line {number} answers another question under the id {record['id']!r}: "
             "give another file to write to, or ids that stay"
@@ -262,6 +282,13 @@ def _check_same(
             f"{path}, line {number} is of the model {record['model']!r}, not {model!r}: "
             "give another file to write to"
         )
+
+
+def _asked(question: VideoQuestion) -> dict[str, Any]:
+    """What a record says of its question, so that a changed one is not taken for answered."""
+    asked = {name: getattr(question, name) for name in COLUMNS if name != "id"}
+    asked["frames_duration"] = asked.pop("duration")  # "duration" is the video's own, in an answer
+    return asked
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+MIN_TEMPERATURE = 1e-6
+
 
 @dataclass(frozen=True)
 class GenerationOptions:
@@ -10,11 +12,12 @@ class GenerationOptions:
 
     Attributes:
         temperature: 0 takes the most probable token; above 0 tokens are drawn (the published chat uses 0.2).
+            Between 0 and 1e-6 the scores would overflow, so that is refused.
         top_p: draw from the most probable tokens that together have this probability; acts above temperature
             0.
         num_beams: beams of a beam search; 1 is none.
         max_new_tokens: longest answer, in tokens.
-        seed: of the draws; with None they go on from torch's random state.
+        seed: of the draws, in [0, 2**64); with None they go on from torch's random state.
 
     Raises:
         ValueError: a value outside its range, or `top_p` without a temperature, where it would not act.
@@ -29,6 +32,10 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(f"temperature must be 0 or more, got {self.temperature}")
+        if 0 < self.temperature < MIN_TEMPERATURE:
+            raise ValueError(
+                f"temperature must be 0 (greedy) or at least {MIN_TEMPERATURE}, got {self.temperature}"
+            )
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be above 0 and at most 1, got {self.top_p}")
         if self.top_p < 1 and self.temperature == 0:
@@ -36,3 +43,5 @@ class GenerationOptions:
         for name in ("num_beams", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.seed is not None and not 0 <= self.seed < 2**64:
+            raise ValueError(f"seed must be in [0, 2**64), got {self.seed}")

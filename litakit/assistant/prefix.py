@@ -55,8 +55,8 @@ class PrefixCache:
             video_features: (1, N, width), for the first reading.
             num_beams: rows that `generate` will work on.
         """
-        self._rewind(ids)
         try:
+            self._rewind(ids)
             if num_beams > 1:
                 self._read(ids[:-1], video_features)
                 cache = copy.deepcopy(self._cache)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
@@ -17,6 +18,7 @@ from litakit.assistant.prefix import PrefixCache
 from litakit.assistant.refining import Part, second_look, with_first_look
 from litakit.assistant.streaming import PieceMaker
 from litakit.messages import Message, prompt_text
+from litakit.modeling.losses import IGNORED
 
 if TYPE_CHECKING:
     import os
@@ -33,6 +35,7 @@ class _Turn:
     question: str
     messages: tuple[Message, ...]
     ids: list[int]
+    ids_before: list[int]
     limit: int
     started: float
 
@@ -97,6 +100,7 @@ class VideoSession:
         self._axis = TimeAxis(assistant.processor.time_codec, video.duration, video.start)
         self._prefix = PrefixCache(assistant.model)
         self._history: tuple[Message, ...] = ()
+        self._history_ids: list[int] = []  # the same as the model read and wrote it, without the last end
         self._generating = Lock()
 
     def __repr__(self) -> str:
@@ -130,7 +134,7 @@ class VideoSession:
 
     def reset(self) -> None:
         """Forget the conversation; the video stays read."""
-        self._history = ()
+        self._history, self._history_ids = (), []
 
     def ask(
         self,
@@ -171,7 +175,8 @@ class VideoSession:
         part = second_look(first, self._axis)
         if not isinstance(part, Part):
             return dataclasses.replace(first, notes=(*first.notes, part))
-        second = self._closer(part).ask(question, **dataclasses.asdict(options))
+        with self._all_or_nothing(turn):
+            second = self._closer(part).ask(question, **dataclasses.asdict(options))
         return with_first_look(first, second, time.perf_counter() - turn.started)
 
     def stream(
@@ -203,7 +208,12 @@ class VideoSession:
         started = time.perf_counter()
         model, processor = self._assistant.model, self._assistant.processor
         messages = (*self._history, Message("user", question, video=not self._history))
-        ids = processor.encode_prompt(messages, self._assistant.chat_template, too_long="keep")
+        ids, labels = processor.encode_sample(messages, self._assistant.chat_template, too_long="keep")
+        if self._history:
+            # The answers stand as they were written, id for id: their words, tokenised anew, might come out
+            # differently and would have to be read again. What is new begins with the last answer's end.
+            last_end = max(index for index, label in enumerate(labels) if label != IGNORED)
+            ids = [*self._history_ids, *ids[last_end:]]
         room = processor.max_sequence_length - len(ids)
         if room < 1:
             num_video = ids.count(model.config.video_token_id)
@@ -213,7 +223,7 @@ class VideoSession:
                 f"the question takes the prompt to {len(ids)} tokens ({num_video} of them the video), "
                 f"the model reads {processor.max_sequence_length}, its answer included: {cure}"
             )
-        return _Turn(question, messages, ids, min(options.max_new_tokens, room), started)
+        return _Turn(question, messages, ids, self._history_ids, min(options.max_new_tokens, room), started)
 
     def _run(
         self,
@@ -225,6 +235,8 @@ class VideoSession:
         if not self._generating.acquire(blocking=False):
             raise RuntimeError("this session is still answering: read its stream to the end, or close it")
         try:
+            if turn.messages[:-1] != self._history:
+                raise RuntimeError("the conversation has gone on since this question was put: ask it again")
             return generate(
                 self._assistant.model,
                 self._prefix,
@@ -260,6 +272,8 @@ class VideoSession:
             notes.append(f"the answer was cut at the limit of {turn.limit} tokens{why}")
         if raw_text:
             self._history = (*turn.messages, Message("assistant", raw_text))
+            ended = generated.ids[-1] in self._assistant.eos_token_ids
+            self._history_ids = [*turn.ids, *(generated.ids[:-1] if ended else generated.ids)]
         else:
             notes.append("the model said nothing; this turn is left out of the conversation")
         return Answer(
@@ -317,9 +331,19 @@ class VideoSession:
             result.append(dataclasses.replace(first, notes=(*first.notes, part)))
             yield first.text
             return
-        stream = self._closer(part).stream(turn.question, **dataclasses.asdict(options))
-        yield from stream
+        with self._all_or_nothing(turn):
+            stream = self._closer(part).stream(turn.question, **dataclasses.asdict(options))
+            yield from stream
         result.append(with_first_look(first, stream.answer, time.perf_counter() - turn.started))
+
+    @contextmanager
+    def _all_or_nothing(self, turn: _Turn) -> Iterator[None]:
+        """Forget a turn whose second look does not come to its end."""
+        try:
+            yield
+        except BaseException:  # law: raised again, only the turn is forgotten
+            self._history, self._history_ids = turn.messages[:-1], turn.ids_before
+            raise
 
     def _closer(self, part: Part) -> VideoSession:
         fps, duration = self._timing

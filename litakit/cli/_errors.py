@@ -16,7 +16,7 @@ def one_line_errors() -> Iterator[None]:
     """Turn errors of usage, input, files and missing packages into a line and exit code 2."""
     try:
         yield
-    except typer.Exit:  # a RuntimeError of its own
+    except (typer.Exit, BrokenPipeError):  # a RuntimeError of its own; a reader that has left
         raise
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         typer.echo(f"litakit: {' '.join(str(error).split()) or type(error).__name__}", err=True)

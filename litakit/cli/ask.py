@@ -14,11 +14,13 @@ from litakit.cli import _options as options
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from litakit.assistant import Answer, Assistant, VideoSession
 
 
 def ask(
-    video: Annotated[Path | None, typer.Argument(help="Video file, folder of frames, or image.")] = None,
+    video: Annotated[str | None, typer.Argument(help="Video file, folder of frames, or image.")] = None,
     questions: Annotated[
         list[str] | None, typer.Argument(metavar="QUESTION...", help="One or more, each asked on its own.")
     ] = None,
@@ -79,7 +81,7 @@ def ask(
             )
 
         if from_file is not None:
-            failures = _answer_file(loaded, from_file, out, model, generation)
+            failures = _answer_file(loaded, from_file, out, model, generation, debug)
             raise typer.Exit(DONE_WITH_FAILURES if failures else 0)
         assert video is not None
         session = loaded().open(video, start=start, end=end, fps=fps, duration=duration)
@@ -109,7 +111,7 @@ def check_generation(generation: dict[str, Any]) -> None:
 
 
 def _check_usage(
-    video: Path | None,
+    video: str | None,
     questions: list[str] | None,
     from_file: Path | None,
     out: Path | None,
@@ -120,6 +122,8 @@ def _check_usage(
             raise ValueError(
                 "expected a video and at least one question, or --from FILE; see litakit ask --help"
             )
+        if not all(question.strip() for question in questions):
+            raise ValueError("expected questions in words, got an empty one")
         if out is not None:
             raise ValueError("--out belongs to --from; redirect the output otherwise")
     elif video is not None:
@@ -128,11 +132,11 @@ def _check_usage(
         raise ValueError(f"{given[0]} is a column of the file of --from, not an option beside it")
 
 
-def _print_json(video: Path, session: VideoSession, answers: list[Answer]) -> None:
+def _print_json(video: str, session: VideoSession, answers: list[Answer]) -> None:
     from litakit.assistant.batch import span_records
 
     record = {
-        "video": str(video),
+        "video": video,
         "duration": session.info.duration,
         "answers": [
             {"question": answer.question, "text": answer.text, "spans": span_records(answer)}
@@ -145,7 +149,14 @@ def _print_json(video: Path, session: VideoSession, answers: list[Answer]) -> No
             typer.echo(f"note: {answer.question}: {note}", err=True)
 
 
-def _answer_file(loaded: Any, source: Path, out: Path | None, model: str, generation: dict[str, Any]) -> int:
+def _answer_file(
+    loaded: Callable[[], Assistant],
+    source: Path,
+    out: Path | None,
+    model: str,
+    generation: dict[str, Any],
+    debug: bool,
+) -> int:
     """Answer a file's questions, line by line; return how many failed."""
     from litakit.assistant.batch import answer_questions, open_questions, read_questions
 
@@ -156,7 +167,8 @@ def _answer_file(loaded: Any, source: Path, out: Path | None, model: str, genera
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)
         with nullcontext(sys.stdout) if out is None else out.open("a", encoding="utf-8") as file:
-            for record in answer_questions(loaded(), todo, model, **generation):
+            on_answer = options.say_debug if debug else None
+            for record in answer_questions(loaded(), todo, model, on_answer=on_answer, **generation):
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
                 file.flush()
                 if "error" in record:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ HELP = "Ask; /reset forgets the conversation, /quit or Ctrl-D ends it, Ctrl-C st
 
 
 def chat(
-    video: Annotated[Path, typer.Argument(help="Video file, folder of frames, or image.")],
+    video: Annotated[str, typer.Argument(help="Video file, folder of frames, or image.")],
     model: options.Model = "tiny",
     refine: options.Refine = False,
     start: options.Start = None,
@@ -58,6 +59,8 @@ def chat(
         )
         session = assistant.open(video, start=start, end=end, fps=fps, duration=duration)
     typer.echo(f"{session!r}\n{HELP}", err=True)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no reason to end
     while (question := _read_question()) is not None:
         match question:
             case "":
@@ -67,6 +70,8 @@ def chat(
                 typer.echo("forgotten", err=True)
             case "/quit" | "/exit":
                 return
+            case _ if question.startswith("/"):
+                typer.echo(HELP, err=True)
             case _:
                 _answer(session, question, generation, debug)
 

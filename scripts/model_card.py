@@ -2,7 +2,7 @@
 
     python scripts/model_card.py MODEL FIGURES [--note FILE]
 
-writes `MODEL/README.md` from `model_card.md`; FIGURES is what `scripts/benchmarks/tiny.py --save` wrote.
+writes `MODEL/README.md` from `model_card.template`; FIGURES is what `benchmarks/tiny.py --save` wrote.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from litakit.files import write_atomic
 from litakit.training.tiny.recipe import TinyRecipe
 
-TEMPLATE = Path(__file__).with_suffix(".md")
+TEMPLATE = Path(__file__).with_suffix(".template")
 
 
 def make_card(recipe: TinyRecipe, figures: Mapping[str, Any], megabytes: float, note: str = "") -> str:
@@ -60,11 +60,12 @@ def _figures(figures: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {label} | " + " | ".join(told(figures[task]) for task in tasks) + " |"
     main = figures["event_loc"]
     yield ""
+    mirrored, forwards = main["miou_mirrored"], main["miou_of_symmetric_kinds"]
+    unmirrored = main["miou_reversed_but_not_mirrored"]
     yield (
-        "With the frames reversed, kinds of events that look alike both ways are found at their mirrored time "
-        f"with {main['miou_mirrored']:.3f} (forwards {main['miou_of_symmetric_kinds']:.3f}; at the time before "
-        f"mirroring {main['miou_reversed_but_not_mirrored']:.3f}). The interval in brackets is a 95 % bootstrap "
-        "over videos."
+        "With the frames reversed, kinds of events that look alike both ways are found at their mirrored "
+        f"time with {mirrored:.3f} (forwards {forwards:.3f}; at the time before mirroring {unmirrored:.3f}). "
+        "The interval in brackets is a 95 % bootstrap over videos."
     )
     yield ""
     yield "Event localization by kind of event: " + _list(main["by_event"]) + "."

@@ -27,15 +27,15 @@ from litakit.training.tiny.events import (
 from litakit.training.tiny.packing import Packed, branch_of, conversations, pack, still_conversations
 from litakit.training.tiny.recipe import TinyRecipe
 from litakit.training.tiny.state import load_state, log_metrics, save_state
-from litakit.training.tiny.watching import half_of, start_pointers, train_watching
+from litakit.training.tiny.watching import half_of, sharpen_pointers, start_pointers, train_watching
 
 logger = logging.getLogger(__name__)
 
 WORD_WEIGHT = 0.3
 """Weight of a word in the loss, a time token having 1."""
 PLACE_WEIGHT = 0.3
-"""Weight of the auxiliary loss: at the fast token of frame i the next token is <t i>. It teaches the order of
-frames within minutes; nothing is asked there when the model is used."""
+"""Weight of the first auxiliary loss: at the fast token of frame i the next token is <t i>, above the lower
+half as at the end. It teaches the order of frames; nothing is asked there when the model is used."""
 EVENT_WEIGHT = 0.1
 """Weight of the second one: which events go on, begin and end at each frame."""
 POINTER_WEIGHT = 0.3
@@ -117,7 +117,9 @@ def train_language(
         if step == recipe.pointing_from:
             distance = processor.num_visual_tokens - processor.num_frames // 2 + QUESTION
             start_pointers(model, head, _fast_states(model, batch), distance, recipe.seed)
-        pointed = POINTER_WEIGHT if step >= recipe.pointing_from else 0.0
+        if step == recipe.sharpened_from:
+            sharpen_pointers(model)
+        pointed = POINTER_WEIGHT if recipe.pointing_from <= step < recipe.sharpened_from else 0.0
         with torch.autocast("cpu", torch.bfloat16):
             loss, parts = _loss(model, head, batch, soft_width(step, recipe), pointed)
         optimizer.zero_grad()
@@ -208,15 +210,18 @@ def _loss(
     times = soft_cross_entropy(scores[is_time][:, time_ids], wanted[is_time] - time_ids[0], width).sum()
     answered = (times + WORD_WEIGHT * words) / (is_time.sum() + WORD_WEIGHT * (~is_time).sum())
     fast = _fast_places(model, batch)
-    place = nn.functional.nll_loss(
-        logits[:, fast].log_softmax(-1).flatten(0, 1), time_ids.repeat(len(logits))
+    halfway = outputs.hidden_states[half_of(model)]
+    early = model.language_model.lm_head(model.language_model.model.norm(halfway[:, fast])).float()
+    place = sum(
+        nn.functional.nll_loss(told.log_softmax(-1).flatten(0, 1), time_ids.repeat(len(logits)))
+        for told in (logits[:, fast], early)
     )
+    assert isinstance(place, Tensor)
     row, at = chosen.nonzero(as_tuple=True)
     looks = outputs.attentions[half_of(model)][row[is_time], :POINTERS, at[is_time], fast]
     looks = looks.float().mean(1) + 1e-6  # (M, num_frames)
     frames = wanted[is_time] - time_ids[0]
     pointer = soft_cross_entropy(looks.log(), frames, width).mean()
-    halfway = outputs.hidden_states[half_of(model)]
     event = head.loss(halfway[:, fast], batch.events)
     asked = head.loss(halfway[batch.rows, batch.positions], batch.asked) if len(batch.rows) else event * 0
     parts = {

@@ -46,9 +46,11 @@ class TinyRecipe:
     watching_lr: float = 1.5e-3
     watched: int = 24
     """Videos a step of the stage in which the language model sees fast tokens alone."""
-    steps: int = 1800
+    steps: int = 1500
     pointing_from: int = 300
     """Until then the language model learns what questions ask for; then heads start to look for it."""
+    sharpened_from: int = 500
+    """From then on those heads make up their minds: the mean of all frames that may be meant is none."""
     sequences: int = 8
     questions: int = 10
     lr: float = 1e-3

@@ -23,9 +23,9 @@ MOST_LINES = 60
 """Lines of the log kept for each stage."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 PANELS = (
-    ("vision", "Vision tower: what is read from one patch", ("colour_loss", "shape_loss", "signal_loss")),
     ("vision", "Vision tower: what is read from the mean", ("pooled_presence_loss", "pooled_state_loss")),
-    ("language", "Language model: losses", ("time_loss", "word_loss", "place_loss")),
+    ("watching", "Lower layers: what goes on, begins and ends", ("event_loss",)),
+    ("language", "Language model: losses", ("time_loss", "word_loss", "pointer_loss")),
     ("validation", "mIoU on scenes kept out of training", ("event_loc_miou", "rtl_miou")),
 )
 

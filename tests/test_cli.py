@@ -418,6 +418,13 @@ def test_a_run_goes_on_after_half_a_character_and_odd_line_ends(folder, tmp_path
     assert out.read_bytes() == b"\xff\n" + whole
 
 
+def test_answers_to_a_device_are_not_read_from_it(folder, tmp_path):
+    source = write_csv(tmp_path / "questions.csv", ROWS)
+    assert ask_file(folder, source, "--out", "/dev/null").exit_code == 0
+    check_refused(ask_file(folder, source, "--out", "/dev/full"), "No space left on device")
+    check_refused(ask_file(folder, source, "--out", tmp_path), "Is a directory")
+
+
 def test_another_part_of_a_video_is_another_question(folder, tmp_path):
     source, out = tmp_path / "questions.csv", tmp_path / "answers.jsonl"
     write_csv(source, [{**ROWS[0], "start": 4, "end": 10}])

@@ -169,7 +169,7 @@ def open_questions(
         OSError: it cannot be read or written.
     """
     path = Path(out)
-    if not path.exists():
+    if not path.is_file():  # a pipe or device has nothing to go on from, and might be read for ever
         return tuple(questions)
     content = path.read_bytes()
     # Bytes, because a killed run may have left half a character at the end; and split at line ends only,

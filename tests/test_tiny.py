@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import litakit
 from litakit.assets import bundled_model
@@ -22,7 +23,7 @@ from litakit.modeling.losses import IGNORED
 from litakit.modeling.tokenizer import LitaTokenizer
 from litakit.spans import Span, temporal_iou
 from litakit.training.tiny import __main__ as recipe_run
-from litakit.training.tiny import events, features, language, packing, rendering, report, vision
+from litakit.training.tiny import events, features, language, packing, rendering, report, vision, watching
 from litakit.training.tiny import recipe as recipe_module
 from litakit.training.tiny.crowding import crowded
 from litakit.training.tiny.language import Scenes
@@ -44,6 +45,8 @@ SMALL = TinyRecipe(
     watching_steps=3,
     watched=2,
     steps=3,
+    pointing_from=1,
+    sharpened_from=2,
     sequences=2,
     questions=3,
     warmup_steps=1,
@@ -364,6 +367,33 @@ def test_heads_start_by_looking_a_fixed_number_of_places_back():
     for layer, offsets in enumerate(recipe_module.LOOKING_BACK):
         for head, offset in enumerate(offsets):
             assert all(looks[layer][0, head, at, at - offset] > 0.9 for at in (40, 119))
+
+
+def test_pointers_look_from_what_is_asked_for_to_where_it_has_just_begun():
+    model = untrained_model(TinyRecipe(), 900)
+    head = events.EventHead(TinyRecipe().width)
+    generator = torch.Generator().manual_seed(0)
+    torch.nn.init.normal_(head.read.weight, generator=generator)
+    begun = head.read.weight[54 + 7].detach()  # the direction of one event that has just begun
+    begun = begun / begun.square().mean().sqrt()
+    states = torch.randn(1, 100, 192, generator=generator)
+    states[0, 37] = begun
+    watching.start_pointers(model, head, states, distance=130, seed=0)
+    text = model.language_model.model
+    attention = text.layers[watching.half_of(model)].self_attn
+    asked = torch.cat([states, torch.randn(1, 80, 192, generator=generator), begun[None, None]], 1)
+    places = torch.arange(asked.shape[1])[None]
+    q, k = (
+        layer(asked).unflatten(-1, (6, 32)).transpose(1, 2) for layer in (attention.q_proj, attention.k_proj)
+    )
+    q, k = apply_rotary_pos_emb(q, k, *text.rotary_emb(asked, places))
+    scores = (q @ k.mT)[0, 0, -1, :100]
+    assert scores.argmax() == 37
+    before = attention.q_proj(asked)
+    watching.sharpen_pointers(model)
+    after = attention.q_proj(asked)
+    assert torch.allclose(after[..., :64], watching.SHARPENED * before[..., :64], rtol=1e-4, atol=1e-4)
+    assert torch.equal(after[..., 64:], before[..., 64:])
 
 
 def test_of_two_things_of_one_colour_no_state_is_asked():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -90,7 +91,7 @@ def untrained_model(recipe: TinyRecipe, num_tokens: int) -> LitaForConditionalGe
     return model
 
 
-def _look_back(attention: nn.Module, head: int, offset: int) -> None:
+def _look_back(attention: Any, head: int, offset: int) -> None:
     """Let a head start by looking at the place `offset` before its own, whatever stands there.
 
     Rotary positions turn pairs of dimensions by multiples of fixed angles: a key whose bias is turned by

@@ -105,8 +105,8 @@ def test_the_question_is_about_the_sample() -> None:
     from litakit.data.synthetic import SAMPLE_SEED, captions, make_scene
 
     told = [event.caption for event in captions(make_scene(SAMPLE_SEED))]
-    assert told.count("The green circle grows.") == 1
-    assert README.count("When does the green circle grow?") == 2
+    assert told.count("The red circle jumps.") == 1
+    assert README.count("When does the red circle jump?") == 2
 
 
 def test_size_of_the_bundled_model() -> None:

@@ -48,8 +48,9 @@ ENCODERS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
 The AV1 encoder speaks about itself on stderr; `SVT_LOG=1` in the environment quiets it.
 """
 
-SAMPLE_SEED = 901_655
-"""The seed of the sample video: a pretty one that nothing is trained on."""
+SAMPLE_SEED = 901_149
+"""The seed of the sample video, which nothing is trained on. It was picked because the bundled model answers
+it well: it shows what an answer looks like, not how often one is right."""
 
 
 def write_video(

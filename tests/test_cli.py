@@ -562,6 +562,7 @@ def test_a_chat_with_nothing_to_talk_about_is_refused(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_ctrl_c_stops_an_answer_and_not_the_chat(folder):
     arguments = ["chat", str(LONGER), "--model", str(folder), "--device", "cpu", "--temperature", "0"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 from pathlib import Path
 
 import nbformat
@@ -43,7 +42,6 @@ def test_a_notebook_runs_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: 
         kernel_name="python3",
         resources={"metadata": {"path": str(tmp_path)}},
         store_widget_state=False,
-        env=os.environ.copy(),
     ).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [

@@ -566,7 +566,7 @@ def test_the_bundled_model_has_the_published_shape_and_is_small():
     assert config.vision_grid == (8, 8)
     assert config.num_visual_tokens == processor.num_visual_tokens == 100 + 4 * 4 * 4
     assert processor.template_name == "v1"
-    assert model.generation_config.do_sample is False
+    assert not model.generation_config.do_sample
 
 
 def test_the_card_tells_figures_and_limits():

@@ -30,6 +30,7 @@ from litakit.data.synthetic import (
     questions,
     quotable,
     render_frame,
+    sample_questions,
     sample_video,
     scene_state,
     video_id,
@@ -569,11 +570,11 @@ def test_a_video_is_written_whole_or_not_at_all(short_scene: Scene, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_sample_video_was_never_trained_on_and_holds_a_cause(tmp_path: Path) -> None:
+def test_the_sample_video_was_never_trained_on_and_asks_for_inference_too(tmp_path: Path) -> None:
     scene = sample_video(tmp_path / "sample.mp4")
     assert scene.seed in EVAL_SEEDS
     assert scene.seed not in TRAIN_SEEDS
-    assert "cause" in {qa.kind for qa in questions(scene)}
+    assert [qa.task for qa in sample_questions(scene)] == ["event_loc", "event_loc", "rtl"]
     frames, _ = _read(tmp_path / "sample.mp4")
     assert len(frames) == scene.num_frames
 

@@ -566,7 +566,10 @@ def test_a_chat_with_nothing_to_talk_about_is_refused(folder):
 def test_ctrl_c_stops_an_answer_and_not_the_chat(folder):
     arguments = ["chat", str(LONGER), "--model", str(folder), "--device", "cpu", "--temperature", "0"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-m", "litakit", *arguments], bufsize=0, **pipes) as process:
+    # Whoever started the tests in the background may have had them ignore Ctrl-C, which a child inherits.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    command = [sys.executable, "-m", "litakit", *arguments]
+    with subprocess.Popen(command, bufsize=0, **pipes, **heeding) as process:
         try:
             process.stdin.write(f"{QUESTION}\n".encode())
             shown = b""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -193,14 +194,7 @@ def _loss(
     model: LitaForConditionalGeneration, head: EventHead, batch: Batch, width: float, pointed: float
 ) -> tuple[Tensor, dict[str, float]]:
     packed = batch.packed
-    outputs = model(
-        input_ids=packed.input_ids,
-        attention_mask=packed.mask,
-        position_ids=packed.position_ids,
-        video_features=batch.features,
-        output_hidden_states=True,
-        output_attentions=True,
-    )
+    outputs = _read(model, batch)
     logits, time_ids = outputs.logits.float(), torch.tensor(model.config.time_token_ids)
     labels = packed.labels[:, 1:]
     chosen = labels != IGNORED
@@ -237,6 +231,17 @@ def _loss(
     return answered + aids, parts
 
 
+def _read(model: LitaForConditionalGeneration, batch: Batch) -> Any:
+    return model(
+        input_ids=batch.packed.input_ids,
+        attention_mask=batch.packed.mask,
+        position_ids=batch.packed.position_ids,
+        video_features=batch.features,
+        output_hidden_states=True,
+        output_attentions=True,
+    )
+
+
 def _fast_places(model: LitaForConditionalGeneration, batch: Batch) -> slice:
     first = int((batch.packed.input_ids[0] == model.config.video_token_id).nonzero()[0])
     return slice(first, first + model.config.num_frames)
@@ -244,13 +249,7 @@ def _fast_places(model: LitaForConditionalGeneration, batch: Batch) -> slice:
 
 @torch.no_grad()
 def _fast_states(model: LitaForConditionalGeneration, batch: Batch) -> Tensor:
-    states = model(
-        input_ids=batch.packed.input_ids,
-        attention_mask=batch.packed.mask,
-        position_ids=batch.packed.position_ids,
-        video_features=batch.features,
-        output_hidden_states=True,
-    ).hidden_states[half_of(model)]
+    states = _read(model, batch).hidden_states[half_of(model)]
     states = states * states.square().mean(-1, keepdim=True).rsqrt()
     return states[:, _fast_places(model, batch)]
 

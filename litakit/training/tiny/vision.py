@@ -3,7 +3,8 @@
 A fast token is the mean of a frame's patches, so that mean must say, linearly, which things are there, where,
 how large, at what angle. Patches are supervised first because a mean over 64 of them teaches very slowly. The
 mean is asked for the state of each colour, not of each name: 24 names with 9 signals each are more than a
-small tower can keep apart in one vector, and things in a scene mostly differ in colour.
+small tower can keep apart in one vector, and things in a scene mostly differ in colour. Last come pairs of
+frames a moment apart: what moves or grows slowly shows only where the rest of the frame is told steadily.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import logging
 import os
@@ -15,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +29,8 @@ from litakit.video.types import Pixels, VideoError, VideoInfo
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
+# So that decoding need not wait until a frame is fetched; Linux gives 64 KiB, not half a frame of 224x224.
+PIPE_BYTES = 1 << 20
 # The worker finds this package where its parent did, and runs no script of the parent's again.
 BOOT = (
     "import sys; root = sys.argv[1]; sys.path[:0] = [] if root in sys.path else [root]; "
@@ -128,6 +132,10 @@ class Worker:
             start_new_session=True,
             bufsize=0,
         )
+        assert self.process.stdout is not None
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # a system's limit may be lower: then frames wait for the pipe
+                fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         logger.debug("decoding worker started, pid %d", self.process.pid)
         next(self._messages(START_SECONDS))
 

@@ -10,9 +10,10 @@ from av.filter import Graph
 from av.video.reformatter import VideoReformatter
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from av.filter.context import FilterContext
     from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
     from litakit.video._orientation import Orientation
     from litakit.video.types import Pixels
@@ -30,8 +31,8 @@ class RgbConverter:
     in memory, since PyAV ties the two into a ring that only the garbage collector parts.
     """
 
-    def __init__(self, stream: VideoStream, orientation: Orientation) -> None:
-        self._stream = stream
+    def __init__(self, time_base: Fraction | None, orientation: Orientation) -> None:
+        self._time_base = time_base
         self._orientation = orientation
         self._of_thread = threading.local()  # swscale's contexts belong to one thread each
         self._graph_lock = threading.Lock()
@@ -70,7 +71,7 @@ class RgbConverter:
         name = frame.format.name
         lower = frame.format.components[0].bits > 8 and SUBSAMPLED in name
         source = graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=self._stream.time_base
+            width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base
         )
         steps = [
             graph.add("setfield", "mode=prog"),

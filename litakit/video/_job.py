@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # Of small or simple videos decoding is the lesser part.
 NUM_FINISHERS = 2
-# Of larger frames, one at a time: three copies of a 4K frame are 80 MB.
-LARGE_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -135,9 +133,8 @@ def _decode(path: str, table: FrameTable, request: Request, outlet: Outlet, back
     outlet.plan(Plan(choice, unique.tolist(), table.boundaries, backend))
     if len(unique):
         slots = {int(index): slot for slot, index in enumerate(unique)}
-        is_large = table.width * table.height > LARGE_PIXELS
         frames = _frames(path, table, unique, request, outlet, backend)
-        _shrink_all(frames, slots, outlet, 1 if is_large else NUM_FINISHERS)
+        _shrink_all(frames, slots, outlet, 1 if table.is_large else NUM_FINISHERS)
     return _info(path, "video", table)
 
 

@@ -1,40 +1,38 @@
-"""Frames of a video file by PyAV, decoding as little as it can.
-
-It jumps to the last key frame before a wanted frame, leaves out what nothing refers to on the way, and stops
-feeding the decoder once the wanted frame is in.
-"""
+"""Frames of a video file by PyAV: by jumps where its packets can be trusted, else from the start."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Full, Queue
 from typing import TYPE_CHECKING
-
-import av
-import numpy as np
 
 from litakit.video._colour import RgbConverter
 from litakit.video._errors import PacketsMisledError, Ping
+from litakit.video._jumper import Jumper, Run, runs_of
 from litakit.video._orientation import Orientation
-from litakit.video._scan import decode_all, next_packet, open_video
-from litakit.video._table import FrameTable, PacketTable
+from litakit.video._scan import decode_all, open_video
+from litakit.video._table import FrameTable
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
     from litakit.video.types import Indices
 
-# Where "not a reference" is a property of the frame itself, so that leaving it out changes no other frame.
-# (In HEVC and AV1 it holds within a layer only.)
-SKIPPABLE = frozenset({"h264", "mpeg4", "mpeg2video", "mpeg1video"})
+NUM_LANES = 2
+"""Runs that are decoded side by side, by a decoder of one thread each: two threads of one decoder wait for
+each other at every end of a run."""
+STOP_SECONDS = 0.1
+
+Decoded = tuple[int, "VideoFrame", RgbConverter]
 
 
-def decode_indices(
-    path: str, table: FrameTable, wanted: Indices, ping: Ping
-) -> Iterator[tuple[int, VideoFrame, RgbConverter]]:
-    """Yield (index, decoded frame, what makes it RGB) for each wanted index, in ascending order.
+def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) -> Iterator[Decoded]:
+    """Yield (index, decoded frame, what makes it RGB) once for each wanted index, in no particular order.
 
     Args:
         path: video file.
@@ -45,15 +43,68 @@ def decode_indices(
     Raises:
         PacketsMisledError: the decoder does not show what the table promises.
     """
+    packets = table.packets
+    runs = runs_of(packets, wanted) if packets is not None else []
+    if packets is not None and packets.jumps_are_plain and len(runs) > 1 and not table.is_large:
+        yield from _in_lanes(path, table, runs, ping)
+        return
     container, stream = open_video(path)
     with container:
-        converter = RgbConverter(stream, Orientation(table.rotation, table.is_mirrored))
-        if table.packets is None:
-            frames = _from_the_start(container, stream, wanted, ping)
-        else:
-            frames = _Jumper(container, stream, table.packets, ping).run(wanted)
-        for index, frame in frames:
-            yield index, frame, converter
+        converter = _converter(stream, table)
+        if packets is None:
+            for index, frame in _from_the_start(container, stream, wanted, ping):
+                yield index, frame, converter
+            return
+        jumper = Jumper(container, stream, packets, ping)
+        for run in runs:
+            for index, frame in jumper.run(run):
+                yield index, frame, converter
+
+
+def _in_lanes(path: str, table: FrameTable, runs: list[Run], ping: Ping) -> Iterator[Decoded]:
+    """Share the runs among threads, each with a decoder of its own."""
+    results: Queue[Decoded | int | None] = Queue(NUM_LANES)  # the number of a lane that ends; a sign of life
+    waiting = iter(runs)
+    stopped = threading.Event()
+
+    def put(item: Decoded | int | None) -> None:
+        while not stopped.is_set():
+            with suppress(Full):
+                results.put(item, timeout=STOP_SECONDS)
+                return
+
+    def lane(number: int) -> None:
+        try:
+            container, stream = open_video(path, num_threads=1)
+            with container:
+                assert table.packets is not None
+                jumper = Jumper(container, stream, table.packets, lambda: put(None))
+                converter = _converter(stream, table)
+                for run in waiting:
+                    for index, frame in jumper.run(run):
+                        put((index, frame, converter))
+                        if stopped.is_set():
+                            return
+        finally:
+            put(number)
+
+    with ThreadPoolExecutor(NUM_LANES) as pool:
+        try:
+            lanes = {number: pool.submit(lane, number) for number in range(NUM_LANES)}
+            while lanes:
+                item = results.get()
+                if isinstance(item, int):
+                    lanes.pop(item).result()
+                elif item is None:
+                    ping()
+                else:
+                    yield item
+        finally:
+            stopped.set()
+
+
+def _converter(stream: VideoStream, table: FrameTable) -> RgbConverter:
+    return RgbConverter(stream.time_base, Orientation(table.rotation, table.is_mirrored))
 
 
 def _from_the_start(
@@ -74,127 +125,3 @@ def _from_the_start(
         if index % 50 == 0:
             ping()
     raise PacketsMisledError(f"frame {target} of a file does not come a second time")
-
-
-class _Jumper:
-    """Decodes runs of packets, each from a key frame to the last wanted frame that needs it."""
-
-    def __init__(
-        self, container: InputContainer, stream: VideoStream, packets: PacketTable, ping: Ping
-    ) -> None:
-        self.container = container
-        self.stream = stream
-        self.decoder = stream.codec_context
-        self.packets = packets
-        self.ping = ping
-        self.can_skip = self.decoder.name in SKIPPABLE
-        self.source: Iterator[Packet[VideoStream]] = container.demux(stream)
-        self.position = -1  # number of the last packet read
-
-    def run(self, wanted: Indices) -> Iterator[tuple[int, VideoFrame]]:
-        """Yield the wanted frames, run by run."""
-        for key, indices in self._runs(wanted):
-            yield from self._one_run(key, indices)
-
-    def _runs(self, wanted: Indices) -> list[tuple[int, list[int]]]:
-        """Group wanted frames by the key packet from which they are reached."""
-        runs: list[tuple[int, list[int]]] = []
-        packets = self.packets
-        starts = packets.keys[np.searchsorted(packets.key_pts, packets.pts[wanted], side="right") - 1]
-        reached = -1
-        for index, key in zip(wanted.tolist(), starts.tolist(), strict=True):
-            if runs and key <= reached:  # on the way already: no jump forward to be had
-                runs[-1][1].append(index)
-            else:
-                runs.append((key, [index]))
-            reached = max(reached, int(packets.packet_of[index]))
-        return runs
-
-    def _one_run(self, key: int, indices: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        packets = self.packets
-        targets = {int(packets.pts[index]): index for index in indices}
-        needed = {int(packets.packet_of[index]) for index in indices}
-        last = max(needed)
-        expected = iter(indices)
-        for packet, number in self._packets_from(key):
-            if self.can_skip:
-                self.decoder.skip_frame = "DEFAULT" if number in needed or number == key else "NONREF"
-            for frame in self._decode(packet):
-                if frame.pts in targets:
-                    yield self._checked(targets[frame.pts], next(expected, None)), frame
-            if number >= last:
-                break
-        for frame in self._decode(None):
-            if frame.pts in targets:
-                yield self._checked(targets[frame.pts], next(expected, None)), frame
-        if next(expected, None) is not None:
-            raise PacketsMisledError("a frame that the packets promise is not shown")
-        self.decoder.flush_buffers()
-        self.ping()
-
-    def _packets_from(self, key: int) -> Iterator[tuple[Packet[VideoStream], int]]:
-        """Yield packets from number `key` on."""
-        entry = self._next() if key == self.position + 1 else self._seek(key)
-        while True:
-            packet, number = entry
-            self.position = number
-            if number >= key:
-                yield packet, number
-                if number % 500 == 0:
-                    self.ping()
-            entry = self._next()
-
-    def _next(self) -> tuple[Packet[VideoStream], int]:
-        packet = self._read()
-        number = self._number_of(packet)
-        if packet is None or number is None:
-            raise PacketsMisledError("packets differ from those of the first look")
-        return packet, number
-
-    def _seek(self, key: int) -> tuple[Packet[VideoStream], int]:
-        """Jump to a packet at or before number `key`, and return it.
-
-        Transport streams have no index and land a little late: then an earlier key frame is the aim.
-        """
-        place = int(np.searchsorted(self.packets.keys, key))
-        for aim in sorted({place, max(0, place - 1), max(0, place - 4), 0}, reverse=True):
-            try:
-                self.container.seek(int(self.packets.key_pts[aim]), stream=self.stream, backward=True)
-            except (av.FFmpegError, OSError) as error:
-                raise PacketsMisledError("the file cannot be jumped in") from error
-            self.source = self.container.demux(self.stream)
-            packet = self._read()
-            while packet is not None and self._number_of(packet) is None:  # the rest of a torn one
-                packet = self._read()
-            number = self._number_of(packet)
-            if packet is not None and number is not None and number <= key:
-                return packet, number
-        raise PacketsMisledError("a jump went too far")
-
-    def _read(self) -> Packet[VideoStream] | None:
-        try:
-            return next_packet(self.source)
-        except (av.FFmpegError, OSError) as error:
-            raise PacketsMisledError("a packet cannot be read a second time") from error
-
-    def _number_of(self, packet: Packet[VideoStream] | None) -> int | None:
-        if packet is None or packet.pts is None:
-            return None
-        return self.packets.number_of.get(packet.pts)
-
-    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-        try:
-            frames = self.decoder.decode(packet)
-            if any(frame.is_corrupt for frame in frames):
-                raise PacketsMisledError("a frame is damaged")
-            return frames
-        except av.EOFError:
-            return []
-        except (av.FFmpegError, ValueError) as error:
-            raise PacketsMisledError("a packet cannot be decoded") from error
-
-    @staticmethod
-    def _checked(index: int, expected: int | None) -> int:
-        if index != expected:
-            raise PacketsMisledError(f"frame {expected} was to come, and {index} came")
-        return index

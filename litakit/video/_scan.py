@@ -49,8 +49,12 @@ class Packets:
     error: str
 
 
-def open_video(path: str) -> tuple[InputContainer, VideoStream]:
+def open_video(path: str, num_threads: int = THREADS) -> tuple[InputContainer, VideoStream]:
     """Open a file and set its decoder up.
+
+    Args:
+        path: video file.
+        num_threads: of the decoder.
 
     Raises:
         DecoderError: no video in it, or not a video.
@@ -71,7 +75,7 @@ def open_video(path: str) -> tuple[InputContainer, VideoStream]:
         container.close()
         raise DecoderError("its video is in a format that this build of PyAV has no decoder for")
     stream.thread_type = "AUTO"
-    stream.codec_context.thread_count = THREADS
+    stream.codec_context.thread_count = num_threads
     return container, stream
 
 

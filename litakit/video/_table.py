@@ -8,6 +8,9 @@ import numpy as np
 
 from litakit.video.types import Indices, Seconds
 
+# Of larger frames, one at a time: three copies of a 4K frame are 80 MB.
+LARGE_PIXELS = 4_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class PacketTable:
@@ -68,6 +71,11 @@ class FrameTable:
     def num_frames(self) -> int:
         """Frames that are shown."""
         return len(self.boundaries) - 1
+
+    @property
+    def is_large(self) -> bool:
+        """Whether only few frames may be in memory at once."""
+        return self.width * self.height > LARGE_PIXELS
 
 
 def boundaries_of(pts_seconds: Seconds, last_duration: float) -> Seconds:

@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 FPS = 25
+# Left to choose, x264 puts no B-frame into noise and few into the test pattern.
+X264_PARAMS = "bframes=3:b-adapt=0"
 Draw = Callable[[int], np.ndarray]
 
 
@@ -73,7 +75,7 @@ def encode(
         return path
     part = path.with_suffix(".part.mp4")
     with av.open(part, "w") as container:
-        options = {"preset": preset, "crf": "23", "x264-params": "bframes=3:b-adapt=1"}
+        options = {"preset": preset, "crf": "23", "x264-params": X264_PARAMS}
         stream = container.add_stream("libx264", rate=FPS, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.gop_size = keys_every

@@ -15,17 +15,20 @@ Draw = Callable[[int], np.ndarray]
 
 
 def test_pattern(width: int, height: int) -> Draw:
-    """Colour bars, a moving ramp and a running square: flat areas and hard edges."""
+    """Colour bars over waves of colour that run, and squares that cross: hard edges, much of it in motion."""
     bars = np.array([(x >> 2 & 1, x >> 1 & 1, x & 1) for x in range(8)], dtype=np.uint8) * 220 + 16
     base = np.repeat(bars[np.arange(width) * 8 // width][None], height, axis=0)
-    ramp = np.linspace(0, 255, width).astype(np.uint8)
-    side = height // 6
+    x, y = np.arange(width)[None], np.arange(height)[:, None]
+    side, third = height // 8, height // 3
 
     def draw(number: int) -> np.ndarray:
         frame = base.copy()
-        frame[height // 2 :] = np.roll(ramp, 4 * number)[None, :, None]
-        left, top = (7 * number) % (width - side), (5 * number) % (height - side)
-        frame[top : top + side, left : left + side] = (number % 256, 255 - number % 256, 128)
+        for channel, (across, down, speed) in enumerate(((1, 2, 5), (2, -1, 3), (-1, 1, 7))):
+            frame[third:, :, channel] = (across * x + down * y[third:] + speed * number) & 255
+        for square in range(12):
+            left = (number * (square + 3) + 97 * square) % (width - side)
+            top = (number * (square % 5 + 2) + 61 * square) % (height - side)
+            frame[top : top + side, left : left + side] = bars[(square + number // 25) % 8]
         return frame
 
     return draw

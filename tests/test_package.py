@@ -110,13 +110,18 @@ def test_wheel_and_source_archive_hold_the_whole_package(tmp_path):
     """Built from a copy with a model beside the code, whatever it is: git is not asked what belongs to it."""
     source = tmp_path / "source"
     shutil.copytree(ROOT / "litakit", source / "litakit", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data_manifests", source / "data_manifests")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     model = source / "litakit" / "assets" / "tiny" / "a folder"
     model.mkdir(parents=True)
     (model / "weights.safetensors").write_bytes(b"weights")
+    folders = (source / "litakit", source / "data_manifests")
     wanted = {
-        path.relative_to(source).as_posix() for path in (source / "litakit").rglob("*") if path.is_file()
+        path.relative_to(source).as_posix()
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file()
     }
     assert {"litakit/py.typed", "litakit/assets/tiny/a folder/weights.safetensors"} <= wanted
     for build in ("build_sdist", "build_wheel"):

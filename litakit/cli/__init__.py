@@ -14,6 +14,7 @@ from litakit.cli.audit import audit
 from litakit.cli.cache import app as cache_app
 from litakit.cli.chat import chat
 from litakit.cli.convert import convert
+from litakit.cli.data import app as data_app
 from litakit.cli.demo import demo
 from litakit.cli.doctor import doctor
 
@@ -53,3 +54,4 @@ app.command()(convert)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(cache_app)
+app.add_typer(data_app)

@@ -35,12 +35,14 @@ def test_pattern(width: int, height: int) -> Draw:
 
 
 def noise_like(width: int, height: int) -> Draw:
-    """Coarse noise that is new in every frame: what an encoder can predict least."""
+    """A blurred pattern under strong noise, new in every pixel and frame: what an encoder predicts least."""
     rng = np.random.default_rng(1)
+    coarse = Image.fromarray(rng.integers(64, 192, (36, 64, 3), dtype=np.uint8))
+    pattern = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
 
     def draw(number: int) -> np.ndarray:
-        coarse = rng.integers(0, 256, (36, 64, 3), dtype=np.uint8)
-        return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
+        noise = rng.integers(-16, 17, (height, width, 1), dtype=np.int16)
+        return np.clip(pattern + noise, 0, 255).astype(np.uint8)
 
     return draw
 

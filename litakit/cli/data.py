@@ -1,0 +1,87 @@
+"""`litakit data`: what data sets there are, and what of them is here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
+
+app = typer.Typer(
+    name="data", no_args_is_help=True, help="Data sets: what they are, and what of them is here."
+)
+
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Names or YAML files of data sets; without any, those that come with litakit."),
+]
+SHOWN = 10
+
+
+@app.command("list")
+def list_manifests(
+    manifests: Manifests = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List data sets with their parts, tasks, formats and expected counts."""
+    with one_line_errors():
+        from litakit.data.manifests import load_manifest, shipped_manifests
+
+        found = [load_manifest(path) for path in manifests] if manifests else shipped_manifests()
+    if json_output:
+        rows = [manifest.model_dump(mode="json") for manifest in found]
+        typer.echo(json.dumps({"manifests": rows}, ensure_ascii=False))
+        return
+    for manifest in found:
+        typer.echo(f"{manifest.name}: {manifest.title}")
+        for part in manifest.parts:
+            count = part.counts.annotations
+            expected = "" if count is None else f"  {count:,} annotations"
+            files = ", ".join(part.annotations)
+            typer.echo(f"  {part.split:6} {', '.join(part.tasks):15} {files} ({part.reader}){expected}")
+
+
+@app.command()
+def check(
+    manifests: Manifests = None,
+    root: Annotated[Path, typer.Option(help="Data root: the folder that holds the data sets.")] = Path(),
+    out: Annotated[Path | None, typer.Option(help="Save the whole report here, as JSON.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Open every video that the annotations name, and list what is missing or wrong by its id.
+
+    Exit code 1 where something is.
+    """
+    with one_line_errors():
+        from litakit.data.coverage import KINDS
+        from litakit.data.coverage import check as check_data
+        from litakit.data.manifests import load_manifest
+
+        named = [load_manifest(path) for path in manifests] if manifests else None
+        report = check_data(root, named, progress=_show_progress if sys.stderr.isatty() else None)
+        if out is not None:
+            report.save(out)
+    if json_output:
+        typer.echo(report.to_json())
+    else:
+        typer.echo(str(report))
+        for part in report.parts:
+            for kind, words in KINDS.items():
+                found = [problem for problem in part.problems if problem.kind == kind]
+                if found:
+                    typer.echo(f"\n{part.dataset} {part.split} ({', '.join(part.tasks)}): {words}")
+                for problem in found[:SHOWN]:
+                    typer.echo(f"  {problem.id}: {problem.reason}")
+                if len(found) > SHOWN:
+                    typer.echo(f"  and {len(found) - SHOWN} more; --json and --out list all")
+    absent = [part.dataset for part in report.parts if named and not part.files]
+    if not report.ok or absent:
+        raise typer.Exit(DONE_WITH_FAILURES)
+
+
+def _show_progress(done: int, total: int) -> None:
+    typer.echo(f"\r{done} of {total} videos opened" + ("\n" if done == total else ""), err=True, nl=False)

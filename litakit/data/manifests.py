@@ -1,0 +1,244 @@
+"""Manifests: what a data set is, where it lies and how to read it, as one YAML file each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+Task = Literal["dvc", "event_loc", "vidqa", "imgqa", "rtl"]
+Reader = Literal[
+    "captions_json",
+    "qa_json",
+    "conversations_json",
+    "rtl_train_json",
+    "rtl_val_json",
+    "jsonl",
+    "csv",
+    "webvtt",
+    "elan",
+    "charades_sta",
+    "qvhighlights",
+]
+
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+SHIPPED = Path(__file__).parents[2] / "data_manifests"
+"""Folder of the manifests that come with litakit; beside the package in a checkout and in an installation."""
+
+
+class ManifestError(ValueError):
+    """A manifest that is not as it should be; it names the file, the line and the field."""
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path:
+        raise ValueError(f"expected a path inside the data root, such as 'set/videos', got {path!r}")
+    return path
+
+
+InsidePath = Annotated[str, AfterValidator(_inside)]
+"""A path below the data root, with forward slashes."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Counts(_Strict):
+    """How much there should be, by a source that can be looked up; None where none is known.
+
+    Attributes:
+        videos: videos (or images) that the part refers to.
+        annotations: events of dense captions, question-answer pairs, or conversations.
+        source: where the figures stand.
+    """
+
+    videos: Annotated[int, Field(ge=0)] | None = None
+    annotations: Annotated[int, Field(ge=0)] | None = None
+    source: str | None = None
+
+    @model_validator(mode="after")
+    def _figures_have_a_source(self) -> Counts:
+        if self.source is None and (self.videos is not None or self.annotations is not None):
+            raise ValueError("a count needs its source: say where the figure stands, or leave it null")
+        return self
+
+
+class Media(_Strict):
+    """Where the videos, folders of frames or images lie.
+
+    Attributes:
+        kind: "video" files, "frames" (one folder of images a video) or "image" files.
+        folder: below the data root.
+        name: what lies in the folder for a video called `{id}`.
+        suffixes: file endings to try where `name` has none; the first that exists is taken.
+        fps: frames a second, of folders of frames.
+    """
+
+    kind: Literal["video", "frames", "image"]
+    folder: InsidePath
+    name: str = "{id}"
+    suffixes: tuple[str, ...] = ()
+    fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _name_holds_the_id(cls, name: str) -> str:
+        if "{id}" not in name:
+            raise ValueError(f"name must hold {{id}}, the video's name in the annotations, got {name!r}")
+        return name
+
+    @model_validator(mode="after")
+    def _frames_have_a_rate(self) -> Media:
+        if (self.fps is None) == (self.kind == "frames"):
+            raise ValueError(
+                "fps belongs to folders of frames, which have no times of their own; no other kind has it"
+            )
+        return self
+
+
+class Part(_Strict):
+    """Annotations of one kind, of one split.
+
+    Attributes:
+        split: "train", "val" or the like; several parts may belong to one.
+        annotations: files below the data root; a pattern with * may stand for many.
+        reader: the format they are in.
+        tasks: what samples are made of them.
+        use: what the part is for; a video in both is reported by the data check.
+        media: where its videos lie, if not where the other parts' do.
+        counts: how much there should be.
+    """
+
+    split: Annotated[str, Field(pattern=NAME)]
+    annotations: Annotated[tuple[InsidePath, ...], Field(min_length=1)]
+    reader: Reader
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    use: Literal["train", "evaluation"]
+    media: Media | None = None
+    counts: Counts = Counts()
+
+
+class Manifest(_Strict):
+    """A data set: what it is, what one may do with it, where it lies and how it is read.
+
+    Attributes:
+        name: what it is called in mixtures and on the command line.
+        title: its full name.
+        about: what it is, in a sentence or two.
+        licence: of the annotations and of the videos.
+        obtain: where and how to get it.
+        media: where its videos lie.
+        parts: what it is annotated with.
+        known_losses: what is known to be gone, in words; None where nothing is known.
+        citation: as its authors want to be cited.
+    """
+
+    name: Annotated[str, Field(pattern=NAME)]
+    title: str
+    about: str
+    licence: str
+    obtain: str
+    media: Media
+    parts: Annotated[tuple[Part, ...], Field(min_length=1)]
+    known_losses: str | None = None
+    citation: str | None = None
+
+
+def load_manifest(path: str | os.PathLike[str]) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: a YAML file, or the name of a manifest that comes with litakit.
+
+    Raises:
+        ManifestError: not there, not YAML, or not a manifest; with file, line and field.
+
+    >>> load_manifest("activitynet-rtl").parts[1].counts.annotations
+    229
+    """
+    file = _find(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except OSError as error:
+        raise ManifestError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{file}: expected UTF-8 text ({error.reason} at byte {error.start})") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ManifestError(f"{file}:{line}: not YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise ManifestError(f"{file}: not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ManifestError(f"{file}:1: expected fields such as name, title and parts, got {_kind(content)}")
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        raise ManifestError(_explain(file, node, error)) from error
+
+
+def shipped_manifests() -> list[Manifest]:
+    """Return the manifests that come with litakit, by name."""
+    return [load_manifest(file) for file in sorted(SHIPPED.glob("*.yaml"))]
+
+
+def _find(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if file.suffix in (".yaml", ".yml") or file.exists():
+        return file
+    shipped = SHIPPED / f"{file.name}.yaml"
+    if len(file.parts) == 1 and shipped.exists():
+        return shipped
+    names = ", ".join(sorted(known.stem for known in SHIPPED.glob("*.yaml")))
+    raise ManifestError(f"{path}: no such manifest; give a YAML file, or one of {names}")
+
+
+def _explain(file: Path, root: yaml.Node | None, error: ValidationError) -> str:
+    """Write each fault with its line and field; not that of a whole whose part is at fault."""
+    lines = []
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        where = fault["loc"]
+        if any(other["loc"][: len(where)] == where != other["loc"] for other in faults):
+            continue
+        field = ".".join(str(part) for part in where) or "the manifest"
+        words = fault["msg"].removeprefix("Value error, ")
+        got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
+        lines.append(f"{file}:{_line_of(root, where)}: {field}: {words}{got}")
+    return "\n".join(lines)
+
+
+def _line_of(node: yaml.Node | None, where: Sequence[int | str]) -> int:
+    """Return the line of the deepest part of a field's path that stands in the file."""
+    line = 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+def _kind(content: object) -> str:
+    return "an empty file" if content is None else f"a {type(content).__name__}"

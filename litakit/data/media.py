@@ -1,0 +1,62 @@
+"""Where a data set's files lie below the data root."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from litakit.data.annotations import AnnotationError
+from litakit.data.manifests import Manifest, Media, Part
+
+
+def annotation_files(root: Path, part: Part) -> list[Path]:
+    """Return the annotation files of a part that are there, in the manifest's order, patterns by name."""
+    files: list[Path] = []
+    for pattern in part.annotations:
+        files += sorted(root.glob(pattern)) if "*" in pattern else [root / pattern]
+    return [file for file in files if file.is_file()]
+
+
+def media_of(manifest: Manifest, part: Part) -> Media:
+    """Return where the videos of a part lie."""
+    return part.media or manifest.media
+
+
+def find_media(root: Path, media: Media, video: str) -> Path | None:
+    """Return the file or folder of a video; None where there is none.
+
+    Args:
+        root: the data root.
+        media: where the data set's videos lie.
+        video: what the annotations call it, with or without an ending.
+
+    Raises:
+        AnnotationError: a name that would lead out of the data root.
+    """
+    name = media.name.format(id=video)
+    if not video or ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or "\\" in name:
+        raise AnnotationError(f"{video!r} is no name of a video: it leads out of the data root")
+    place = root / media.folder / name
+    for candidate in _candidates(place, media):
+        if candidate.is_dir() if media.kind == "frames" else candidate.is_file():
+            return candidate
+    return None
+
+
+def _candidates(place: Path, media: Media) -> Iterable[Path]:
+    yield place
+    for suffix in media.suffixes:
+        yield place.with_name(place.name + suffix)
+
+
+def bare_name(video: str) -> str:
+    """Return what a video is called in every data set: no folder, no ending, no `v_` before the id.
+
+    >>> bare_name("v_QOlSCBRmfWY"), bare_name("clips/QOlSCBRmfWY.mp4")
+    ('QOlSCBRmfWY', 'QOlSCBRmfWY')
+    """
+    name = PurePosixPath(video).name
+    stem, dot, ending = name.rpartition(".")
+    if dot and ending.isalnum() and len(ending) <= 4 and not ending.isdigit():
+        name = stem
+    return name.removeprefix("v_")

@@ -27,8 +27,8 @@ def blocks(language: str) -> list[str]:
 
 
 def test_every_block_has_a_language_that_a_test_here_handles() -> None:
-    assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "", "bibtex"}
-    assert (len(blocks("python")), len(blocks("text"))) == (1, 1)
+    assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "", "bibtex", "yaml"}
+    assert (len(blocks("python")), len(blocks("text")), len(blocks("yaml"))) == (1, 1, 1)
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_the_ten_lines_of_python_print_what_the_readme_says(
 
 @pytest.mark.slow
 def test_every_shell_line_runs(tmp_path: Path) -> None:
-    """In a folder that holds what they name: the sample, and the tiny checkpoint under the 13B's name."""
+    """In a folder that holds what they name: the sample, the tiny checkpoint as the 13B, a data set."""
     from litakit.data import synthetic
 
     synthetic.sample_video(tmp_path / "sample.mp4")
@@ -58,11 +58,15 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
     published = tmp_path / "lita-vicuna-v1-3-13b"
     shutil.copytree(GOLDEN / "ckpt" / "lita-vicuna-v1-3-tiny-temporal_spatial_pool", published)
     shutil.copytree(GOLDEN / "ckpt" / "clip-tiny-patch14-224", tmp_path / "clip-tiny-patch14-224")
+    (tmp_path / "kitchen.yaml").write_text(blocks("yaml")[0])
+    (tmp_path / "kitchen" / "videos").mkdir(parents=True)
+    shutil.copy(tmp_path / "sample.mp4", tmp_path / "kitchen" / "videos" / "monday.mp4")
+    (tmp_path / "kitchen" / "events.csv").write_text("video,start,end,caption\nmonday,1,2.5,He pours.\n")
     environment = os.environ | {
         "LITAKIT_HOME": str(tmp_path / "home"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    ran = []
+    ran, told = [], {}
     for line in "".join(blocks("bash")).strip().splitlines():
         if line in COMMANDS:
             continue
@@ -77,7 +81,9 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
         )
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
         ran.append(line.split()[1])
-    assert ran == ["ask", "audit", "doctor", "ask", "convert"]
+        told[line] = result.stdout
+    assert ran == ["ask", "audit", "doctor", "data", "data", "ask", "convert"]
+    assert "1 (100%)" in told["litakit data check kitchen.yaml --root ."]
     assert (tmp_path / "lita-13b" / "config.json").is_file()
 
 

@@ -19,6 +19,9 @@ from pydantic import (
 )
 
 Task = Literal["dvc", "event_loc", "vidqa", "imgqa", "rtl"]
+AnswerStyle = Literal["word", "phrase", "free"]
+"""How long a data set's answers are and are asked to be: a word or phrase, a short phrase, as they come."""
+
 Reader = Literal[
     "captions_json",
     "qa_json",
@@ -119,6 +122,7 @@ class Part(_Strict):
         reader: the format they are in.
         tasks: what samples are made of them.
         use: what the part is for; a video in both is reported by the data check.
+        style: how long its answers are.
         media: where its videos lie, if not where the other parts' do.
         counts: how much there should be.
     """
@@ -128,6 +132,7 @@ class Part(_Strict):
     reader: Reader
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
     use: Literal["train", "evaluation"]
+    style: AnswerStyle = "free"
     media: Media | None = None
     counts: Counts = Counts()
 

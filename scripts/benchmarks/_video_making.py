@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 FPS = 25
-# Left to choose, x264 puts no B-frame into noise and few into the test pattern.
-X264_PARAMS = "bframes=3:b-adapt=0"
+# Left to choose, x264 puts few B-frames into noise, where every frame looks like a new scene.
+X264_PARAMS = "bframes=3:b-adapt=0:scenecut=0"
 Draw = Callable[[int], np.ndarray]
 
 

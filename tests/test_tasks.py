@@ -1,0 +1,143 @@
+"""Tasks: what each makes of an annotation, by hand-written examples, and their ways of asking."""
+
+import pytest
+
+from litakit.data.annotations import Annotation, Pair, TimedCaption
+from litakit.data.readers import read_annotations
+from litakit.data.synthetic import write_dataset
+from litakit.data.tasks import NUM_PARAPHRASES, PARAPHRASES, SHORT_ANSWERS, TASKS, samples_of
+from litakit.spans import Span
+from litakit.time_tokens import TimeTokenizer
+
+TOLD = Annotation(
+    "v_a", "v_a", 20.0, (TimedCaption(1.5, 4.0, "A man pours milk. "), TimedCaption(4.0, 20.0, "He Stirs"))
+)
+ASKED = Annotation("a.mp4", "a.mp4", None, (), (Pair("who runs", "a man "), Pair("Why?", "late")))
+
+
+def made(annotation, task, style="free"):
+    return samples_of(annotation, task, source="mine", split="train", style=style)
+
+
+def test_dense_captions_are_one_account_in_file_order():
+    (sample,) = made(TOLD, "dvc")
+    assert sample.answers == ("<1.5> <4.0> A man pours milk. <4.0> <20.0> He Stirs",)
+    assert sample.spans == (Span(1.5, 4.0), Span(4.0, 20.0))
+    assert (sample.id, sample.video, sample.duration, sample.source, sample.split) == (
+        "v_a",
+        "v_a",
+        20.0,
+        "mine",
+        "train",
+    )
+    tokens = TimeTokenizer(100).render(sample.answers[0], sample.duration)
+    assert tokens == "<t7> <t20> A man pours milk. <t20> <t99> He Stirs"
+
+
+def test_event_localization_asks_for_each_event_by_its_words():
+    first, second = made(TOLD, "event_loc")
+    assert (first.id, second.id) == ("v_a#0", "v_a#1")
+    assert first.subjects == ("a man pours milk",)
+    assert second.subjects == ("he Stirs",)
+    assert first.answers == ("<1.5> <4.0>",)
+    question, answer = first.messages(1)
+    assert question.content == (
+        'Find the part of the video that shows "a man pours milk". Answer with its start and end time only.'
+    )
+    assert question.video
+    assert answer.content == "<1.5> <4.0>"
+
+
+def test_video_qa_is_one_conversation_and_asks_for_short_answers_where_they_are_short():
+    (sample,) = made(ASKED, "vidqa", "word")
+    said = [message.content for message in sample.messages()]
+    assert said == [
+        "Who runs? One word or one phrase is enough.",
+        "a man",
+        "Why? One word or one phrase is enough.",
+        "late",
+    ]
+    assert [message.video for message in sample.messages()] == [True, False, False, False]
+    (free,) = made(ASKED, "vidqa")
+    assert [message.content for message in free.messages()][::2] == ["who runs", "Why?"]
+
+
+def test_image_qa_keeps_the_words():
+    (sample,) = made(ASKED, "imgqa")
+    assert sample.subjects == ("who runs", "Why?")
+    assert sample.spans == ()
+
+
+def test_reasoning_has_the_span_of_its_first_two_times():
+    pairs = (Pair("When is he tired?", "<9> <2.5> as he sits at <4>."), Pair("When?", "<1> <2> so."))
+    first, second = made(Annotation("v_a", "v_a", 60.0, (), pairs), "rtl")
+    assert first.spans == (Span(2.5, 9.0),)
+    assert first.answers == ("<9> <2.5> as he sits at <4>.",)
+    assert (first.id, second.id) == ("v_a#0", "v_a#1")
+    (alone,) = made(Annotation("q7", "v_a", 60.0, (), pairs[:1]), "rtl")
+    assert alone.id == "q7"
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_has_six_ways_to_ask(task):
+    ways = PARAPHRASES[task]
+    assert len(set(ways)) == len(ways) == NUM_PARAPHRASES >= 6
+    assert all(way.count("{}") == (task != "dvc") for way in ways)
+    annotation = TOLD if task in ("dvc", "event_loc") else ASKED
+    if task == "rtl":
+        annotation = Annotation("a", "a", 9.0, (), (Pair("When {}?", "<1> <2> so"),))
+    sample = made(annotation, task)[0]
+    asked = {sample.messages(way)[0].content for way in range(NUM_PARAPHRASES)}
+    assert len(asked) == NUM_PARAPHRASES
+    assert sample.messages(NUM_PARAPHRASES) == sample.messages(0)
+    assert all(sample.subjects[0] in question for question in asked)
+    assert all(len(set(ways)) == NUM_PARAPHRASES for style, ways in SHORT_ANSWERS.items() if style != "free")
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_an_annotation_without_anything_for_the_task_makes_nothing(task):
+    assert made(Annotation("v_a", "v_a", 20.0), task) == []
+
+
+@pytest.mark.parametrize(
+    ("annotation", "task", "words"),
+    [
+        (
+            Annotation("x", "x", 9.0, (TimedCaption(5, 2, "He runs."),)),
+            "dvc",
+            "x: a span must not end before",
+        ),
+        (Annotation("x", "x", 9.0, (TimedCaption(1, 2, " "),)), "event_loc", "x: a text without words"),
+        (
+            Annotation("x", "x", 9.0, (), (Pair("When?", "<1> so"),)),
+            "rtl",
+            "x: expected two times in the answer",
+        ),
+        (Annotation("x", "x", None, (), (Pair("", "a"),)), "vidqa", "x: a text without words"),
+    ],
+)
+def test_what_cannot_be_a_sample_is_an_error_with_its_id(annotation, task, words):
+    with pytest.raises(ValueError, match=words):
+        made(annotation, task)
+
+
+def test_the_shape_world_makes_samples_of_all_five_tasks(tmp_path):
+    write_dataset(tmp_path, [31, 32, 33], videos=False)
+    read = {
+        "dvc": ("dvc", "captions_json"),
+        "event_loc": ("event_loc", "captions_json"),
+        "vidqa": ("vidqa", "qa_json"),
+        "imgqa": ("imgqa", "conversations_json"),
+        "rtl": ("rtl_val", "rtl_val_json"),
+    }
+    for task, (name, reader) in read.items():
+        samples = [
+            sample
+            for annotation in read_annotations(tmp_path / f"{name}.json", reader)
+            for sample in made(annotation, task)
+        ]
+        assert samples
+        ids = [sample.id for sample in samples]
+        assert len(set(ids)) == len(ids)
+        timed = task in ("dvc", "event_loc", "rtl")
+        assert all(bool(sample.spans) == timed for sample in samples)

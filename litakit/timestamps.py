@@ -44,6 +44,15 @@ class ParsedAnswer:
     notes: tuple[str, ...] = ()
 
 
+def find_timestamps(text: str) -> list[float]:
+    """Return the seconds of every timestamp in a text, in its order.
+
+    >>> find_timestamps("<12.5> he runs <30>")
+    [12.5, 30.0]
+    """
+    return [float(hit[1]) for hit in TIMESTAMP.finditer(text)]
+
+
 def replace_timestamps(text: str, write: Callable[[float], str]) -> str:
     """Return text with every timestamp written anew.
 
@@ -88,7 +97,7 @@ def parse_timestamps(
     check_choice("policy", policy, get_args(Policy))
     check_choice("reversed_times", reversed_times, get_args(Reversed))
     check_choice("out_of_range", out_of_range, get_args(Late))
-    times = [float(hit[1]) for hit in TIMESTAMP.finditer(text)]
+    times = find_timestamps(text)
     if len(times) < 2:
         return _unparsed(text, duration, policy, f"expected two times, found {len(times)}")
     first, second = times[:2]

@@ -90,6 +90,17 @@ def test_every_kind_of_damage_is_named(root):
     assert not report.ok
 
 
+def test_one_annotation_file_of_several_that_is_gone_is_named(root, tmp_path):
+    shapes = load_manifest("shapes")
+    both = ("shapes/train/dvc.json", "shapes/train/gone.json")
+    part = shapes.parts[0].model_copy(update={"annotations": both})
+    (found,) = check(root, [shapes.model_copy(update={"parts": (part,)})]).parts
+    assert found.annotated_videos == 3
+    (problem,) = found.problems
+    assert (problem.kind, problem.id) == ("unreadable annotations", "shapes/train/gone.json")
+    assert "No such file" in problem.reason
+
+
 def test_what_is_not_there_is_said_and_is_no_failure(root):
     report = check(root)
     absent = [part for part in report.parts if not part.files]

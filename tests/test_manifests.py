@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from litakit.data.manifests import ManifestError, load_manifest, shipped_manifests
+from litakit.data.manifests import ManifestError, Reader, load_manifest, shipped_manifests
 from litakit.data.readers import READERS
 
 NEEDED = {
@@ -55,6 +56,10 @@ def test_every_published_data_set_has_a_manifest():
     for name, manifest in manifests.items():
         assert load_manifest(name) == manifest
         assert all(part.reader in READERS for part in manifest.parts)
+
+
+def test_a_manifest_may_name_every_reader_and_no_other():
+    assert set(get_args(Reader)) == set(READERS)
 
 
 def test_the_layout_is_the_published_one():

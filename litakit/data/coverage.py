@@ -16,7 +16,7 @@ from litakit.data.manifests import Manifest, Media, Part, shipped_manifests
 from litakit.data.media import annotation_files, bare_name, find_media, media_of
 from litakit.data.readers import read_annotations
 from litakit.files import write_atomic
-from litakit.timestamps import TIMESTAMP
+from litakit.timestamps import find_timestamps
 from litakit.video import VideoError, probe
 
 SCHEMA_VERSION = 1
@@ -62,10 +62,6 @@ class PartCoverage:
     annotated_videos: int
     found: int
     problems: tuple[Problem, ...]
-
-    def count(self, kind: str) -> int:
-        """Return how many problems of a kind there are."""
-        return sum(problem.kind == kind for problem in self.problems)
 
 
 KINDS = {
@@ -164,11 +160,15 @@ class _Read:
         self.dataset = manifest.name
         self.part = part
         self.media: Media = media_of(manifest, part)
-        self.files = annotation_files(root, part)
-        self.names = tuple(file.relative_to(root).as_posix() for file in self.files)
+        files = annotation_files(root, part)
+        if not any(
+            file.is_file() for file in files
+        ):  # the data set is not here; one file of several is missed
+            files = []
+        self.names = tuple(file.relative_to(root).as_posix() for file in files)
         self.annotations: list[Annotation] = []
         self.problems: list[Problem] = []
-        for file, name in zip(self.files, self.names, strict=True):
+        for file, name in zip(files, self.names, strict=True):
             try:
                 self.annotations += read_annotations(file, part.reader)
             except AnnotationError as error:
@@ -185,7 +185,7 @@ class _Read:
             self.problems.append(Problem("missing", video, str(error)))
             return None
         if place is None:
-            where = f"{self.media.folder}/{self.media.name.format(id=video)}"
+            where = f"{self.media.folder}/{self.media.name_of(video)}"
             endings = f" ({', '.join(self.media.suffixes)})" if self.media.suffixes else ""
             self.problems.append(Problem("missing", video, f"expected {where}{endings}"))
         return place
@@ -264,7 +264,7 @@ def _problems_of(annotation: Annotation, measured: float | None, *, expects_answ
     duration = measured if measured is not None else told
     spans = [(start, end) for start, end, _ in annotation.captions]
     for pair in annotation.pairs:
-        times = [float(hit[1]) for hit in TIMESTAMP.finditer(pair.answer)][:2]
+        times = find_timestamps(pair.answer)[:2]
         spans += [(times[0], times[1])] if len(times) == 2 else []
     for start, end in spans:
         if end < start:

@@ -97,6 +97,10 @@ class Media(_Strict):
     suffixes: tuple[str, ...] = ()
     fps: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
+    def name_of(self, video: str) -> str:
+        """Return what lies in the folder for a video that the annotations call so."""
+        return self.name.replace("{id}", video)
+
     @field_validator("name")
     @classmethod
     def _name_holds_the_id(cls, name: str) -> str:

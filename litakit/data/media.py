@@ -10,11 +10,14 @@ from litakit.data.manifests import Manifest, Media, Part
 
 
 def annotation_files(root: Path, part: Part) -> list[Path]:
-    """Return the annotation files of a part that are there, in the manifest's order, patterns by name."""
+    """Return the annotation files of a part, in the manifest's order, those of a pattern by name.
+
+    Files that a pattern stands for are there; one that is named is returned whether it is there or not.
+    """
     files: list[Path] = []
     for pattern in part.annotations:
         files += sorted(root.glob(pattern)) if "*" in pattern else [root / pattern]
-    return [file for file in files if file.is_file()]
+    return files
 
 
 def media_of(manifest: Manifest, part: Part) -> Media:
@@ -33,7 +36,7 @@ def find_media(root: Path, media: Media, video: str) -> Path | None:
     Raises:
         AnnotationError: a name that would lead out of the data root.
     """
-    name = media.name.format(id=video)
+    name = media.name_of(video)
     if not video or ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or "\\" in name:
         raise AnnotationError(f"{video!r} is no name of a video: it leads out of the data root")
     place = root / media.folder / name

@@ -14,7 +14,7 @@ from litakit.data.annotations import Annotation, TimedCaption
 from litakit.data.manifests import AnswerStyle, Task
 from litakit.messages import Message
 from litakit.spans import Span
-from litakit.timestamps import TIMESTAMP
+from litakit.timestamps import find_timestamps
 
 PARAPHRASES: Mapping[Task, tuple[str, ...]] = MappingProxyType(
     {
@@ -198,7 +198,7 @@ def _image_qa(annotation: Annotation, style: AnswerStyle) -> Iterator[Sample]:
 def _reasoning(annotation: Annotation, style: AnswerStyle) -> Iterator[Sample]:
     """One question a pair; the first two times of its answer are its span."""
     for index, pair in enumerate(annotation.pairs):
-        times = [float(hit[1]) for hit in TIMESTAMP.finditer(pair.answer)][:2]
+        times = find_timestamps(pair.answer)[:2]
         if len(times) < 2:
             raise ValueError(f"{annotation.id}: expected two times in the answer {pair.answer[:80]!r}")
         asked, answer = _words(pair.question, annotation), _words(pair.answer, annotation)

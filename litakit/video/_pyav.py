@@ -64,7 +64,7 @@ def decode_indices(path: str, table: FrameTable, wanted: Indices, ping: Ping) ->
 def _in_lanes(path: str, table: FrameTable, runs: list[Run], ping: Ping) -> Iterator[Decoded]:
     """Share the runs among threads, each with a decoder of its own."""
     results: Queue[Decoded | int | None] = Queue(NUM_LANES)  # the number of a lane that ends; a sign of life
-    waiting = iter(runs)
+    waiting = iter(runs)  # shared: a list's iterator gives each run to one lane
     stopped = threading.Event()
 
     def put(item: Decoded | int | None) -> None:

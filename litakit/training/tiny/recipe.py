@@ -47,7 +47,7 @@ class TinyRecipe:
     watching_lr: float = 1.5e-3
     watched: int = 24
     """Videos a step of the stage in which the language model sees fast tokens alone."""
-    steps: int = 1500
+    steps: int = 2400
     pointing_from: int = 300
     """Until then the language model learns what questions ask for; then heads start to look for it."""
     sharpened_from: int = 500

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
-WAIT_SECONDS = 0.2
+from litakit.progress import Progress
 
-Progress = Callable[[int, int], None]
-"""Called with the pieces finished so far and all there are."""
+WAIT_SECONDS = 0.2
 
 
 class Job(Protocol):

@@ -7,6 +7,7 @@ is how annotations write times, and what every time codec turns a model's own wr
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal, get_args
 
 from litakit.spans import Event, Span, check_duration
@@ -51,6 +52,15 @@ def find_timestamps(text: str) -> list[float]:
     [12.5, 30.0]
     """
     return [float(hit[1]) for hit in TIMESTAMP.finditer(text)]
+
+
+def write_timestamp(seconds: float) -> str:
+    """Return a timestamp for a text, every digit of it and never an exponent.
+
+    >>> write_timestamp(12.5), write_timestamp(0.00001)
+    ('<12.5>', '<0.00001>')
+    """
+    return f"<{Decimal(str(float(seconds))):f}>"
 
 
 def replace_timestamps(text: str, write: Callable[[float], str]) -> str:

@@ -116,8 +116,8 @@ def test_every_fault_is_told_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "1: expected fields such as name, title and parts, got an empty file"),
-        (b"- a\n", "1: expected fields such as name, title and parts, got a list"),
+        (b"", "1: expected fields such as name and title, got an empty file"),
+        (b"- a\n", "1: expected fields such as name and title, got a list"),
         (b"name: [a\n", "2: not YAML"),
         (b"name: \xff\n", " expected UTF-8"),
     ],

@@ -3,11 +3,13 @@
 import pytest
 
 from litakit.data.annotations import Annotation, Pair, TimedCaption
+from litakit.data.paraphrases import NUM_PARAPHRASES, PARAPHRASES, SHORT_ANSWERS
 from litakit.data.readers import read_annotations
 from litakit.data.synthetic import write_dataset
-from litakit.data.tasks import NUM_PARAPHRASES, PARAPHRASES, SHORT_ANSWERS, TASKS, samples_of
+from litakit.data.tasks import TASKS, samples_of
 from litakit.spans import Span
 from litakit.time_tokens import TimeTokenizer
+from litakit.timestamps import find_timestamps
 
 TOLD = Annotation(
     "v_a", "v_a", 20.0, (TimedCaption(1.5, 4.0, "A man pours milk. "), TimedCaption(4.0, 20.0, "He Stirs"))
@@ -16,7 +18,9 @@ ASKED = Annotation("a.mp4", "a.mp4", None, (), (Pair("who runs", "a man "), Pair
 
 
 def made(annotation, task, style="free"):
-    return samples_of(annotation, task, source="mine", split="train", style=style)
+    samples, left_out = samples_of(annotation, task, source="mine", split="train", style=style)
+    assert not left_out
+    return samples
 
 
 def test_dense_captions_are_one_account_in_file_order():
@@ -40,7 +44,7 @@ def test_event_localization_asks_for_each_event_by_its_words():
     assert first.subjects == ("a man pours milk",)
     assert second.subjects == ("he Stirs",)
     assert first.answers == ("<1.5> <4.0>",)
-    question, answer = first.messages(1)
+    question, answer = first.paraphrased(1).messages
     assert question.content == (
         'Find the part of the video that shows "a man pours milk". Answer with its start and end time only.'
     )
@@ -50,16 +54,16 @@ def test_event_localization_asks_for_each_event_by_its_words():
 
 def test_video_qa_is_one_conversation_and_asks_for_short_answers_where_they_are_short():
     (sample,) = made(ASKED, "vidqa", "word")
-    said = [message.content for message in sample.messages()]
+    said = [message.content for message in sample.messages]
     assert said == [
         "Who runs? One word or one phrase is enough.",
         "a man",
         "Why? One word or one phrase is enough.",
         "late",
     ]
-    assert [message.video for message in sample.messages()] == [True, False, False, False]
+    assert [message.video for message in sample.messages] == [True, False, False, False]
     (free,) = made(ASKED, "vidqa")
-    assert [message.content for message in free.messages()][::2] == ["who runs", "Why?"]
+    assert [message.content for message in free.messages][::2] == ["who runs", "Why?"]
 
 
 def test_image_qa_keeps_the_words():
@@ -87,9 +91,10 @@ def test_every_task_has_six_ways_to_ask(task):
     if task == "rtl":
         annotation = Annotation("a", "a", 9.0, (), (Pair("When {}?", "<1> <2> so"),))
     sample = made(annotation, task)[0]
-    asked = {sample.messages(way)[0].content for way in range(NUM_PARAPHRASES)}
+    asked = {sample.paraphrased(way).messages[0].content for way in range(NUM_PARAPHRASES)}
     assert len(asked) == NUM_PARAPHRASES
-    assert sample.messages(NUM_PARAPHRASES) == sample.messages(0)
+    assert sample.paraphrased(NUM_PARAPHRASES) == sample.paraphrased(0) == sample
+    assert sample.paraphrased(2).answers == sample.answers
     assert all(sample.subjects[0] in question for question in asked)
     assert all(len(set(ways)) == NUM_PARAPHRASES for style, ways in SHORT_ANSWERS.items() if style != "free")
 
@@ -99,26 +104,39 @@ def test_an_annotation_without_anything_for_the_task_makes_nothing(task):
     assert made(Annotation("v_a", "v_a", 20.0), task) == []
 
 
-@pytest.mark.parametrize(
-    ("annotation", "task", "words"),
-    [
-        (
-            Annotation("x", "x", 9.0, (TimedCaption(5, 2, "He runs."),)),
-            "dvc",
-            "x: a span must not end before",
-        ),
-        (Annotation("x", "x", 9.0, (TimedCaption(1, 2, " "),)), "event_loc", "x: a text without words"),
-        (
-            Annotation("x", "x", 9.0, (), (Pair("When?", "<1> so"),)),
-            "rtl",
-            "x: expected two times in the answer",
-        ),
-        (Annotation("x", "x", None, (), (Pair("", "a"),)), "vidqa", "x: a text without words"),
-    ],
-)
-def test_what_cannot_be_a_sample_is_an_error_with_its_id(annotation, task, words):
-    with pytest.raises(ValueError, match=words):
-        made(annotation, task)
+def test_what_cannot_be_used_is_left_out_alone_and_named():
+    told = Annotation(
+        "x",
+        "x",
+        9.0,
+        (TimedCaption(5, 2, "He runs."), TimedCaption(1, 2, " "), TimedCaption(0, 3, "He sits.")),
+        (Pair("When?", "<1> so"), Pair("", "<1> <2>"), Pair("Why?", " "), Pair("When?", "<1> <2> so")),
+    )
+    samples, left_out = samples_of(told, "event_loc", source="mine", split="train")
+    assert [sample.id for sample in samples] == ["x#2"]
+    assert left_out == [
+        ("x#0", "a span must not end before it starts, got 5.0 s to 2.0 s"),
+        ("x#1", "a text without words"),
+    ]
+    (account,), left_out = samples_of(told, "dvc", source="mine", split="train")
+    assert account.answers == ("<0.0> <3.0> He sits.",)
+    assert len(left_out) == 2
+    (reasoned,), left_out = samples_of(told, "rtl", source="mine", split="train")
+    assert reasoned.id == "x#3"
+    assert left_out == [
+        ("x#0", "expected two times in the answer '<1> so'"),
+        ("x#1", "question without words"),
+        ("x#2", "answer without words"),
+    ]
+    (said,), left_out = samples_of(told, "vidqa", source="mine", split="train")
+    assert [message.content for message in said.messages] == ["When?", "<1> so", "When?", "<1> <2> so"]
+    assert [name for name, _ in left_out] == ["x#1", "x#2"]
+
+
+def test_times_are_written_so_that_they_can_be_read():
+    (sample,) = made(Annotation("x", "x", 9.0, (TimedCaption(1e-5, 1e16, "He runs."),)), "event_loc")
+    assert sample.answers == ("<0.00001> <10000000000000000>",)
+    assert find_timestamps(sample.answers[0]) == [1e-5, 1e16]
 
 
 def test_the_shape_world_makes_samples_of_all_five_tasks(tmp_path):

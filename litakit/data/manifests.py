@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from litakit.data._yaml import ManifestError, StrictModel, load_yaml
 
 Task = Literal["dvc", "event_loc", "vidqa", "imgqa", "rtl"]
 AnswerStyle = Literal["word", "phrase", "free"]
@@ -41,10 +33,6 @@ SHIPPED = Path(__file__).parents[2] / "data_manifests"
 """Folder of the manifests that come with litakit; beside the package in a checkout and in an installation."""
 
 
-class ManifestError(ValueError):
-    """A manifest that is not as it should be; it names the file, the line and the field."""
-
-
 def _inside(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or PurePosixPath(path).is_absolute() or ".." in parts or "\\" in path:
@@ -56,11 +44,7 @@ InsidePath = Annotated[str, AfterValidator(_inside)]
 """A path below the data root, with forward slashes."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Counts(_Strict):
+class Counts(StrictModel):
     """How much there should be, by a source that can be looked up; None where none is known.
 
     Attributes:
@@ -80,7 +64,7 @@ class Counts(_Strict):
         return self
 
 
-class Media(_Strict):
+class Media(StrictModel):
     """Where the videos, folders of frames or images lie.
 
     Attributes:
@@ -117,7 +101,7 @@ class Media(_Strict):
         return self
 
 
-class Part(_Strict):
+class Part(StrictModel):
     """Annotations of one kind, of one split.
 
     Attributes:
@@ -141,7 +125,7 @@ class Part(_Strict):
     counts: Counts = Counts()
 
 
-class Manifest(_Strict):
+class Manifest(StrictModel):
     """A data set: what it is, what one may do with it, where it lies and how it is read.
 
     Attributes:
@@ -179,26 +163,7 @@ def load_manifest(path: str | os.PathLike[str]) -> Manifest:
     >>> load_manifest("activitynet-rtl").parts[1].counts.annotations
     229
     """
-    file = _find(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise ManifestError(f"{file}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{file}: expected UTF-8 text ({error.reason} at byte {error.start})") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ManifestError(f"{file}:{line}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{file}: not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ManifestError(f"{file}:1: expected fields such as name, title and parts, got {_kind(content)}")
-    try:
-        return Manifest.model_validate(content)
-    except ValidationError as error:
-        raise ManifestError(_explain(file, node, error)) from error
+    return load_yaml(find_yaml(path, SHIPPED, "manifest"), Manifest)
 
 
 def shipped_manifests() -> list[Manifest]:
@@ -206,48 +171,17 @@ def shipped_manifests() -> list[Manifest]:
     return [load_manifest(file) for file in sorted(SHIPPED.glob("*.yaml"))]
 
 
-def _find(path: str | os.PathLike[str]) -> Path:
+def find_yaml(path: str | os.PathLike[str], shipped: Path, kind: str) -> Path:
+    """Return a YAML file that is given by its path, or by the name that it has among those of litakit.
+
+    Raises:
+        ManifestError: there is none.
+    """
     file = Path(path)
     if file.suffix in (".yaml", ".yml") or file.exists():
         return file
-    shipped = SHIPPED / f"{file.name}.yaml"
-    if len(file.parts) == 1 and shipped.exists():
-        return shipped
-    names = ", ".join(sorted(known.stem for known in SHIPPED.glob("*.yaml")))
-    raise ManifestError(f"{path}: no such manifest; give a YAML file, or one of {names}")
-
-
-def _explain(file: Path, root: yaml.Node | None, error: ValidationError) -> str:
-    """Write each fault with its line and field; not that of a whole whose part is at fault."""
-    lines = []
-    faults = error.errors(include_url=False)
-    for fault in faults:
-        where = fault["loc"]
-        if any(other["loc"][: len(where)] == where != other["loc"] for other in faults):
-            continue
-        field = ".".join(str(part) for part in where) or "the manifest"
-        words = fault["msg"].removeprefix("Value error, ")
-        got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
-        lines.append(f"{file}:{_line_of(root, where)}: {field}: {words}{got}")
-    return "\n".join(lines)
-
-
-def _line_of(node: yaml.Node | None, where: Sequence[int | str]) -> int:
-    """Return the line of the deepest part of a field's path that stands in the file."""
-    line = 1
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line + 1, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
-
-
-def _kind(content: object) -> str:
-    return "an empty file" if content is None else f"a {type(content).__name__}"
+    known = shipped / f"{file.name}.yaml"
+    if len(file.parts) == 1 and known.exists():
+        return known
+    names = ", ".join(sorted(known.stem for known in shipped.glob("*.yaml")))
+    raise ManifestError(f"{path}: no such {kind}; give a YAML file, or one of {names}")

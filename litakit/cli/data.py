@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from litakit.cli import data_frames, data_prepare
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
 
 app = typer.Typer(
@@ -21,20 +22,29 @@ Manifests = Annotated[
 ]
 SHOWN = 10
 
+app.command()(data_frames.frames)
+app.command()(data_prepare.prepare)
+app.command()(data_prepare.describe)
+
 
 @app.command("list")
 def list_manifests(
     manifests: Manifests = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List data sets with their parts, tasks, formats and expected counts."""
+    """List data sets with their parts, tasks, formats and expected counts, and mixtures of them."""
     with one_line_errors():
         from litakit.data.manifests import load_manifest, shipped_manifests
+        from litakit.data.mixture_spec import shipped_mixtures
 
         found = [load_manifest(path) for path in manifests] if manifests else shipped_manifests()
+        mixtures = [] if manifests else shipped_mixtures()
     if json_output:
-        rows = [manifest.model_dump(mode="json") for manifest in found]
-        typer.echo(json.dumps({"manifests": rows}, ensure_ascii=False))
+        rows = {
+            "manifests": [manifest.model_dump(mode="json") for manifest in found],
+            "mixtures": [mixture.model_dump(mode="json") for mixture in mixtures],
+        }
+        typer.echo(json.dumps(rows, ensure_ascii=False))
         return
     for manifest in found:
         typer.echo(f"{manifest.name}: {manifest.title}")
@@ -43,6 +53,9 @@ def list_manifests(
             expected = "" if count is None else f"  {count:,} annotations"
             files = ", ".join(part.annotations)
             typer.echo(f"  {part.split:6} {', '.join(part.tasks):15} {files} ({part.reader}){expected}")
+    for mixture in mixtures:
+        tasks = ", ".join(share.task for share in mixture.tasks)
+        typer.echo(f"mixture {mixture.name}: {mixture.title} ({tasks})")
 
 
 @app.command()

@@ -85,6 +85,15 @@ class Media(StrictModel):
         """Return what lies in the folder for a video that the annotations call so."""
         return self.name.replace("{id}", video)
 
+    def expected_name_of(self, video: str) -> str:
+        """Return what it would be called where it is not there: with the first ending, if it has none.
+
+        >>> Media(kind="video", folder="set", suffixes=(".mp4", ".webm")).expected_name_of("a")
+        'a.mp4'
+        """
+        name = self.name_of(video)
+        return name if name.endswith(self.suffixes or ("",)) else name + self.suffixes[0]
+
     @field_validator("name")
     @classmethod
     def _name_holds_the_id(cls, name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import yaml
 from pydantic import Field, field_validator
 
 from litakit.data._yaml import ManifestError, StrictModel, load_yaml
@@ -163,16 +164,30 @@ def shipped_mixtures() -> list[MixtureSpec]:
     return [load_yaml(file, MixtureSpec) for file in sorted(MIXTURES.glob("*.yaml"))]
 
 
-def is_mixture(path: str | os.PathLike[str]) -> bool:
-    """Whether a name or a YAML file is a mixture's, and not a manifest's."""
-    file = Path(path)
+def find_parts(
+    names: Sequence[str | os.PathLike[str]], split: str = "train"
+) -> tuple[MixtureSpec, tuple[MixturePart, ...]]:
+    """Return the mixture that is named; or that of everything in a split of the data sets that are named.
+
+    Args:
+        names: a mixture's name or YAML file; or those of manifests. A name that both have is the mixture's.
+        split: of the manifests; a mixture says its splits itself.
+
+    Raises:
+        ManifestError: as `load_mixture` and `mixture_of`.
+    """
+    if len(names) == 1 and _is_mixture(Path(names[0])):
+        return load_mixture(names[0])
+    return mixture_of([load_manifest(name) for name in names], split)
+
+
+def _is_mixture(file: Path) -> bool:
     if file.suffix not in (".yaml", ".yml"):
-        return (MIXTURES / f"{file.name}.yaml").exists() and not (SHIPPED / f"{file.name}.yaml").exists()
+        return (MIXTURES / f"{file.name}.yaml").exists()
     try:
-        load_yaml(file, MixtureSpec)
-    except ManifestError:
+        return bool({"tasks", "epoch_size"} & set(yaml.safe_load(file.read_bytes())))
+    except (OSError, yaml.YAMLError, TypeError):
         return False
-    return True
 
 
 def _parts(manifest: Manifest, split: str, task: Task) -> tuple[Part, ...]:

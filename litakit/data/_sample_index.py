@@ -1,0 +1,115 @@
+"""Where each sample lies in a file of JSON lines: made once, kept beside the file, opened at once."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic_core import from_json
+
+from litakit.files import write_atomic
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+FIELDS = frozenset({"schema_version", "id", "video", "task", "messages", "subjects", "style"})
+
+
+@dataclass(frozen=True, eq=False)
+class SampleIndex:
+    """The lines of a file, and which of them belong together.
+
+    Attributes:
+        offsets: (N + 1,) int64, where each line begins, and the end of the file.
+        groups: (G + 1,) int64, first row of each group, and N.
+    """
+
+    offsets: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def num_samples(self) -> int:
+        """Lines of the file, N."""
+        return len(self.offsets) - 1
+
+    @property
+    def num_groups(self) -> int:
+        """Groups of rows, G."""
+        return len(self.groups) - 1
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Return the bytes of a row, first and behind the last."""
+        return int(self.offsets[row]), int(self.offsets[row + 1])
+
+    def group(self, number: int) -> tuple[int, int]:
+        """Return the first row of a group and how many it has."""
+        first = int(self.groups[number])
+        return first, int(self.groups[number + 1]) - first
+
+
+def open_index(path: Path, *, by_video: bool) -> SampleIndex:
+    """Return the index of a file of samples: the one kept beside it if it is of this file, else a new one.
+
+    Args:
+        path: of the samples.
+        by_video: whether rows of one video, which stand together, are a group; else each row is one.
+
+    Raises:
+        ValueError: a file that cannot be read, or a line that is no sample, with its number.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: samples that the mixture names cannot be read ({error.strerror}); prepare it anew"
+        ) from error
+    kept = path.with_name(path.name + ".index.npz")
+    stamp = np.array([SCHEMA_VERSION, by_video, state.st_size, state.st_mtime_ns], dtype=np.int64)
+    index = _load(kept, stamp)
+    if index is None:
+        index = _make(path, by_video=by_video)
+        content = io.BytesIO()
+        np.savez(content, stamp=stamp, offsets=index.offsets, groups=index.groups)
+        try:
+            write_atomic(kept, content.getvalue())
+        except OSError as error:
+            logger.warning("the index of %s cannot be kept (%s): it is made each time", path, error)
+    return index
+
+
+def _load(kept: Path, stamp: np.ndarray) -> SampleIndex | None:
+    try:
+        with np.load(kept) as file:
+            if not np.array_equal(file["stamp"], stamp):
+                return None
+            return SampleIndex(file["offsets"], file["groups"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        logger.warning("%s cannot be read (%s): made anew", kept, error)
+        return None
+
+
+def _make(path: Path, *, by_video: bool) -> SampleIndex:
+    lengths: list[int] = []
+    groups: list[int] = []
+    last: object = object()
+    with path.open("rb") as file:
+        for row, line in enumerate(file):
+            try:
+                record = from_json(line)
+            except ValueError as error:
+                raise ValueError(f"{path}:{row + 1}: not a line of JSON: {error}") from error
+            if not isinstance(record, dict) or not record.keys() >= FIELDS:
+                absent = sorted(FIELDS - set(record)) if isinstance(record, dict) else sorted(FIELDS)
+                raise ValueError(f"{path}:{row + 1}: not a sample: it lacks {', '.join(absent)}")
+            lengths.append(len(line))
+            if not by_video or record["video"] != last:
+                last = record["video"]
+                groups.append(row)
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(np.array(lengths, dtype=np.int64), out=offsets[1:])
+    return SampleIndex(offsets, np.array([*groups, len(lengths)], dtype=np.int64))

@@ -5,6 +5,7 @@ Nothing here loads torch. Decoding runs in one persistent process of its own.
 
 from litakit.video._decode import decode_frames, frame_boundaries, probe
 from litakit.video._decoders import codec_support, decoder_versions
+from litakit.video._extract import FrameFolder, extract_frames
 from litakit.video.sampling import (
     Choice,
     choose_frames,
@@ -18,6 +19,7 @@ from litakit.video.types import FrameBatch, VideoError, VideoInfo
 __all__ = [
     "Choice",
     "FrameBatch",
+    "FrameFolder",
     "FrameTransform",
     "VideoError",
     "VideoInfo",
@@ -25,6 +27,7 @@ __all__ = [
     "codec_support",
     "decode_frames",
     "decoder_versions",
+    "extract_frames",
     "frame_boundaries",
     "has_constant_rate",
     "probe",

@@ -16,12 +16,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from litakit.video._errors import FolderError
+from litakit.video._extract_job import Extracted, ExtractRequest
 from litakit.video._job import Plan, Request
 from litakit.video._worker import HEADER
 from litakit.video.types import Pixels, VideoError, VideoInfo
@@ -77,21 +79,58 @@ class Worker:
         Raises:
             VideoError: the source cannot be read, or the worker was silent too long or died.
         """
-        with self.lock:
-            try:
-                return self._decode(request, deadline_seconds)
-            except VideoError as error:
-                if isinstance(error.__cause__, _SilentError):
-                    self._end()
-                raise
-            except BaseException:  # law: Ctrl-C too: what is still in the pipe belongs to nobody; raised on
-                self._end()
-                raise
+        with self.lock, self._ended_where_broken():
+            return self._decode(request, deadline_seconds)
+
+    def extract(self, request: ExtractRequest, deadline_seconds: float) -> Extracted:
+        """Have frames written into a folder.
+
+        Args:
+            request: what is wanted.
+            deadline_seconds: how long the worker may be silent.
+
+        Raises:
+            VideoError: the source cannot be read, or the worker was silent too long or died.
+            FolderError: the folder cannot be written.
+        """
+        with self.lock, self._ended_where_broken():
+            return self._extract(request, deadline_seconds)
 
     def close(self) -> None:
         """End the process, if it runs and is ours."""
         if os.getpid() == self.owner_pid:
             self._end()
+
+    @contextmanager
+    def _ended_where_broken(self) -> Iterator[None]:
+        """Pass errors on, and end the process where it may still be at the work that they stopped."""
+        try:
+            yield
+        except VideoError as error:
+            if isinstance(error.__cause__, _SilentError):
+                self._end()
+            raise
+        except FolderError:
+            raise
+        except BaseException:  # law: Ctrl-C too: what is still in the pipe belongs to nobody; raised on
+            self._end()
+            raise
+
+    def _extract(self, request: ExtractRequest, deadline_seconds: float) -> Extracted:
+        try:
+            self._start()
+            self._write(pickle.dumps((request, deadline_seconds)))
+            for kind, value in self._messages(deadline_seconds):
+                if kind == "error":
+                    raise VideoError(request.source, value)
+                if kind == "not written":
+                    raise FolderError(value)
+                if kind == "done":
+                    extracted: Extracted = value
+                    return extracted
+        except _SilentError as silent:
+            raise VideoError(request.source, str(silent)) from silent
+        raise AssertionError("the worker's messages end with done or an error")
 
     def _decode(self, request: Request, deadline_seconds: float) -> tuple[Plan, Pixels, VideoInfo]:
         path = request.source

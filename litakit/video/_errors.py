@@ -15,6 +15,18 @@ class PacketsMisledError(Exception):
     """The decoder does not show what the packets promise: the file has to be decoded to be known."""
 
 
+class FolderError(Exception):
+    """A folder that cannot be written.
+
+    Attributes:
+        error: what the system says.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(words_of(error))
+        self.error = error
+
+
 def words_of(error: BaseException) -> str:
     """Return what an error says, in one line without the path.
 

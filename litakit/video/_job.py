@@ -12,11 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
-from litakit.video._errors import DecoderError, PacketsMisledError
+from litakit.video._errors import DecoderError, PacketsMisledError, Ping
 from litakit.video._sources import frame_files, image_format, kind_of, read_image
 from litakit.video._table import FrameTable
 from litakit.video.sampling import Choice, choose_frames, has_constant_rate
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Of small or simple videos decoding is the lesser part.
 NUM_FINISHERS = 2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,13 @@ class Outlet(Protocol):
         """Give a sign of life."""
 
 
+class Shrink(Protocol):
+    """What makes a frame smaller."""
+
+    def apply(self, rgb: Pixels) -> Pixels:
+        """Shrink one (H, W, 3) frame."""
+
+
 def run(request: Request, outlet: Outlet) -> VideoInfo:
     """Do one job and return the facts about the source.
 
@@ -90,40 +99,56 @@ def run(request: Request, outlet: Outlet) -> VideoInfo:
     if kind == "video":
         if request.fps is not None or request.duration is not None:
             raise VideoError(path, "fps= and duration= are for folders of frames; a video has its own times")
-        info = _run_video(path, request, outlet)
+        info = with_table(
+            path,
+            request.backend,
+            outlet.ping,
+            lambda table, backend: _decode(path, table, request, outlet, backend),
+        )
     else:
         info = _run_images(path, kind, request, outlet)
     return replace(info, path=request.source)
 
 
-def _run_video(path: str, request: Request, outlet: Outlet) -> VideoInfo:
+def with_table(path: str, asked: Backend, ping: Ping, use: Callable[[FrameTable, str], T]) -> T:
+    """Look through a video and use what was found.
+
+    Args:
+        path: video file.
+        asked: which decoder to use.
+        ping: called now and then, as a sign of life.
+        use: takes the table and the decoder's name; called a second time, with a table that is certain, where
+            the packets had misled it.
+
+    Raises:
+        VideoError: the video cannot be read.
+    """
     if importlib.util.find_spec("av") is None:
-        return _run_without_pyav(path, request, outlet)
+        return _without_pyav(path, asked, use)
     from litakit.video import _scan
 
-    backend = "decord" if request.backend == "decord" else "pyav"
+    backend = "decord" if asked == "decord" else "pyav"
     try:
-        table = _scan.scan(path, outlet.ping)
+        table = _scan.scan(path, ping)
         try:
-            return _decode(path, table, request, outlet, backend)
+            return use(table, backend)
         except PacketsMisledError as misled:
-            table = _scan.scan(path, outlet.ping, decode=True)
+            table = _scan.scan(path, ping, decode=True)
             note = f"decoded in full, because {misled}"
-            table = replace(table, warnings=(*table.warnings, note))
-            return _decode(path, table, request, outlet, backend)
+            return use(replace(table, warnings=(*table.warnings, note)), backend)
     except PacketsMisledError as misled:
         raise VideoError(path, f"it cannot be decoded twice alike: {misled}") from misled
     except DecoderError as error:
         raise VideoError(path, str(error)) from error
 
 
-def _run_without_pyav(path: str, request: Request, outlet: Outlet) -> VideoInfo:
-    if request.backend == "pyav":
+def _without_pyav(path: str, asked: Backend, use: Callable[[FrameTable, str], T]) -> T:
+    if asked == "pyav":
         raise VideoError(path, 'PyAV is not installed; "pip install av", or use backend="decord"')
     from litakit.video import _decord
 
     try:
-        return _decode(path, _decord.scan(path), request, outlet, "decord")
+        return use(_decord.scan(path), "decord")
     except DecoderError as error:
         raise VideoError(path, str(error)) from error
 
@@ -132,60 +157,59 @@ def _decode(path: str, table: FrameTable, request: Request, outlet: Outlet, back
     choice, unique = _choose(path, table, request)
     outlet.plan(Plan(choice, unique.tolist(), table.boundaries, backend))
     if len(unique):
-        slots = {int(index): slot for slot, index in enumerate(unique)}
-        frames = _frames(path, table, unique, request, outlet, backend)
-        _shrink_all(frames, slots, outlet, 1 if table.is_large else NUM_FINISHERS)
-    return _info(path, "video", table)
+        frames = frames_of(path, table, unique, request.transform, backend, outlet.ping)
+        finish_all(frames, _to_slots(unique, outlet), 1 if table.is_large else NUM_FINISHERS)
+    return info_of(path, "video", table)
 
 
-def _frames(
-    path: str, table: FrameTable, unique: np.ndarray, request: Request, outlet: Outlet, backend: str
+def _to_slots(unique: np.ndarray, outlet: Outlet) -> Callable[[int, Pixels], None]:
+    slots = {int(index): slot for slot, index in enumerate(unique)}
+    return lambda index, pixels: outlet.frame(slots[index], pixels)
+
+
+def frames_of(
+    path: str, table: FrameTable, unique: np.ndarray, transform: Shrink | None, backend: str, ping: Ping
 ) -> Iterator[tuple[int, Callable[[], Pixels]]]:
-    """Yield (index, a call that gives the finished frame)."""
-    transform = request.transform
+    """Yield (index, a call that gives the finished frame) once for each index, in no particular order."""
     if backend == "decord":
         from litakit.video import _decord
 
-        for index, rgb in _decord.decode_indices(path, table, unique, outlet.ping):
+        for index, rgb in _decord.decode_indices(path, table, unique, ping):
             yield index, _finisher(rgb, transform)
         return
     from litakit.video import _pyav
 
-    size: tuple[int, int] | None = None
-    for index, frame, converter in _pyav.decode_indices(path, table, unique, outlet.ping):
-        if transform is None and size is None:
-            size = (frame.width, frame.height)
-
+    sideways = table.rotation in (90, 270)
+    first = (table.height, table.width) if sideways else (table.width, table.height)
+    size = first if transform is None else None  # frames that are to be alike take the first one's size
+    for index, frame, converter in _pyav.decode_indices(path, table, unique, ping):
         yield index, partial(_convert, converter, frame, size, transform)
 
 
 def _convert(
-    converter: RgbConverter, frame: VideoFrame, size: tuple[int, int] | None, transform: FrameTransform | None
+    converter: RgbConverter, frame: VideoFrame, size: tuple[int, int] | None, transform: Shrink | None
 ) -> Pixels:
     rgb = converter.to_rgb(frame, size)
     return rgb if transform is None else transform.apply(rgb)
 
 
-def _finisher(rgb: Pixels, transform: FrameTransform | None) -> Callable[[], Pixels]:
+def _finisher(rgb: Pixels, transform: Shrink | None) -> Callable[[], Pixels]:
     return lambda: rgb if transform is None else transform.apply(rgb)
 
 
-def _shrink_all(
-    frames: Iterator[tuple[int, Callable[[], Pixels]]],
-    slots: dict[int, int],
-    outlet: Outlet,
-    num_finishers: int = NUM_FINISHERS,
+def finish_all(
+    frames: Iterator[tuple[int, Callable[[], T]]], hand_over: Callable[[int, T], None], num_finishers: int
 ) -> None:
     """Finish frames in threads of their own while the next are decoded, and hand them over in order."""
-    pending: list[tuple[int, Future[Pixels]]] = []
+    pending: list[tuple[int, Future[T]]] = []
     with ThreadPoolExecutor(num_finishers) as pool:
         for index, finish in frames:
-            pending.append((slots[index], pool.submit(finish)))
+            pending.append((index, pool.submit(finish)))
             while len(pending) > 2 * num_finishers or (pending and pending[0][1].done()):
-                slot, future = pending.pop(0)
-                outlet.frame(slot, future.result())
-        for slot, future in pending:
-            outlet.frame(slot, future.result())
+                done, future = pending.pop(0)
+                hand_over(done, future.result())
+        for index, future in pending:
+            hand_over(index, future.result())
 
 
 def _choose(path: str, table: FrameTable, request: Request) -> tuple[Choice | None, np.ndarray]:
@@ -225,8 +249,8 @@ def _run_images(path: str, kind: Kind, request: Request, outlet: Outlet) -> Vide
                 )
             yield index, _finisher(rgb, request.transform)
 
-    _shrink_all(frames(), {int(index): slot for slot, index in enumerate(unique)}, outlet)
-    return _info(path, "frames", table)
+    finish_all(frames(), _to_slots(unique, outlet), NUM_FINISHERS)
+    return info_of(path, "frames", table)
 
 
 def _frame_of(folder: str, file: str) -> Pixels:
@@ -246,7 +270,7 @@ def _run_still(path: str, request: Request, outlet: Outlet) -> VideoInfo:
     outlet.plan(Plan(choice, [0], table.boundaries, "pillow"))
     if request.num_frames:
         outlet.frame(0, rgb if request.transform is None else request.transform.apply(rgb))
-    return replace(_info(path, "image", table), duration=None)
+    return replace(info_of(path, "image", table), duration=None)
 
 
 def _folder_table(path: str, num_files: int, request: Request) -> FrameTable:
@@ -265,7 +289,8 @@ def _folder_table(path: str, num_files: int, request: Request) -> FrameTable:
     return FrameTable(np.arange(num_files + 1) / rate, float(rate))
 
 
-def _info(path: str, kind: Kind, table: FrameTable) -> VideoInfo:
+def info_of(path: str, kind: Kind, table: FrameTable) -> VideoInfo:
+    """Return the facts about a source that its table holds."""
     return VideoInfo(
         path=path,
         kind=kind,

@@ -19,10 +19,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from litakit.video import _job
+from litakit.video import _extract_job, _job
+from litakit.video._errors import FolderError
 from litakit.video.types import Pixels, VideoError
 
 PING_SECONDS = 0.2
+Request = _job.Request | _extract_job.ExtractRequest
+
 # After this much more than the parent's patience the worker ends itself: the parent may be gone.
 GRACE_SECONDS = 5.0
 HEADER = struct.Struct("<Q")
@@ -33,7 +36,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    requests: SimpleQueue[tuple[_job.Request, float]] = SimpleQueue()
+    requests: SimpleQueue[tuple[Request, float]] = SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
     pipe = Pipe(results)
     pipe.send("ready", None)
@@ -43,7 +46,7 @@ def main() -> None:
         _serve(request, pipe)
 
 
-def _listen(source: BinaryIO, requests: SimpleQueue[tuple[_job.Request, float]]) -> None:
+def _listen(source: BinaryIO, requests: SimpleQueue[tuple[Request, float]]) -> None:
     """Take requests in; end the whole process when there is no parent any more."""
     while (header := source.read(HEADER.size)) and len(header) == HEADER.size:
         requests.put(pickle.loads(source.read(HEADER.unpack(header)[0])))  # noqa: S301  # law: our own parent's words
@@ -88,17 +91,20 @@ class Pipe:
             self.send("ping", None)
 
 
-def _serve(request: _job.Request, pipe: Pipe) -> None:
+def _serve(request: Request, pipe: Pipe) -> None:
     pipe.wind()
     try:
-        info = _job.run(request, pipe)
+        if isinstance(request, _extract_job.ExtractRequest):
+            answer: tuple[str, Any] = ("done", _extract_job.run(request, pipe.ping))
+        else:
+            answer = ("done", _job.run(request, pipe))
     except VideoError as error:
-        answer: tuple[str, Any] = ("error", error.reason)
+        answer = ("error", error.reason)
+    except FolderError as error:
+        answer = ("not written", error.error)
     except MemoryError:
         answer = ("error", "not enough memory to decode it")
     except Exception as error:  # noqa: BLE001  # law: the worker lives on; its parent says what happened
         answer = ("error", f"the decoder failed: {type(error).__name__}: {error}")
-    else:
-        answer = ("done", info)
     pipe.patience = math.inf
     pipe.send(*answer)

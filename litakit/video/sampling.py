@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,26 @@ def sample_timestamps(pts_seconds: Seconds, num_frames: int, *, start: float = 0
     right = np.minimum(right, len(pts_seconds) - 1)
     nearer_right = pts_seconds[right] - wanted < wanted - pts_seconds[left]
     return np.where(nearer_right, right, left).astype(np.int64)
+
+
+def frames_on_grid(boundaries: Seconds, fps: float) -> Indices:
+    """Return which frame is on screen at second k / fps, for each k / fps before the video ends.
+
+    Args:
+        boundaries: (n + 1,) seconds since the first frame: frame i is on screen from `boundaries[i]` to
+            `boundaries[i + 1]`.
+        fps: of the grid, positive.
+
+    Returns:
+        (K,) ascending indices, at least one; a frame that stays long comes several times.
+
+    >>> frames_on_grid(np.array([0.0, 0.1, 0.5, 0.7]), 5.0).tolist()
+    [0, 1, 1, 2]
+    """
+    num_times = max(1, math.ceil((float(boundaries[-1]) - EDGE_SECONDS) * fps))
+    times = np.arange(num_times) / fps
+    found = np.searchsorted(boundaries[:-1], times + EDGE_SECONDS, side="right") - 1
+    return np.maximum(found, 0).astype(np.int64)
 
 
 def has_constant_rate(pts_seconds: Seconds, fps: float) -> bool:

@@ -414,7 +414,7 @@ def test_a_run_goes_on_after_half_a_character_and_odd_line_ends(folder, tmp_path
         assert "1 answered, 1 from before" in result.stderr
         assert out.read_bytes() == whole
     out.write_bytes(b"\xff\n" + whole)
-    check_refused(ask_file(folder, source, "--out", out), "line 1 is no JSON")
+    check_refused(ask_file(folder, source, "--out", out), "jsonl:1: expected UTF-8 text, got the byte 0xff")
     assert out.read_bytes() == b"\xff\n" + whole
 
 
@@ -470,14 +470,33 @@ def test_a_question_that_is_too_long_fails_alone(folder, tmp_path):
     ("name", "content", "words"),
     [
         ("q.csv", "video,question\n", "holds no questions"),
-        ("q.csv", "video,query\na.mp4,when?\n", "unknown fields ['query']"),
+        (
+            "q.csv",
+            "video,query\na.mp4,when?\n",
+            "q.csv:1: expected the columns video, question; got video, query",
+        ),
+        ("q.csv", "", "q.csv:1: expected the columns video, question; got an empty file"),
+        ("q.csv", "video,question,answer\na.mp4,when?,now\n", "q.csv:2: unknown fields ['answer']"),
         ("q.csv", "video,question\na.mp4,\n", "no question"),
-        ("q.csv", "video,question\na.mp4,when?,more\n", "line 2: expected 2 values"),
+        ("q.csv", "video,question\na.mp4,when?,more\n", "q.csv:2: expected 2 values"),
         ("q.csv", "video,question,start\na.mp4,when?,soon\n", "start is no number: 'soon'"),
         ("q.csv", "id,video,question\n1,a.mp4,when?\n1,b.mp4,when?\n", "the id '1' occurs twice"),
-        ("q.jsonl", '{"video": "a.mp4", "question": "when?"}\n{"video"', "line 2: not JSON"),
+        ("q.jsonl", "\n", "holds no questions"),
+        ("q.jsonl", '{"video": "a.mp4", "question": "when?"}\n{"video"', "q.jsonl:2: not JSON"),
+        ("q.jsonl", '{"video": "a.mp4", "question": ["when?"]}', "q.jsonl:1: question is no text: ['when?']"),
+        ("q.jsonl", '{"video": "a.mp4", "question": "when?", "start": true}', "start is no number: True"),
+        (
+            "q.jsonl",
+            '{"video": "a.mp4", "question": "when?", "end": 1' + "0" * 400 + "}",
+            "end is no number: 1000",
+        ),
+        (
+            "q.jsonl",
+            '{"video": "a.mp4", "question": "when?", "id": 1.5}',
+            "id is neither text nor a whole number",
+        ),
         ("q.jsonl", '{"video": "a.mp4", "question": "when?", "start": NaN}', "start is not finite: nan"),
-        ("q.jsonl", "[1, 2]\n", "line 1: expected an object"),
+        ("q.jsonl", "[1, 2]\n", "q.jsonl:1: expected a JSON object, got a list"),
     ],
 )
 def test_a_file_of_questions_that_is_wrong_is_refused(tmp_path, name, content, words):
@@ -492,8 +511,10 @@ def test_a_file_of_other_answers_is_not_written_to(folder, tmp_path):
     check_refused(ask_file(folder, changed, "--out", out), "answers another question under the id 'a'")
     before = out.read_text()
     check_refused(run("ask", "--from", source, "--model", "tiny", "--out", out), "is of the model")
-    out.write_text("words\n" + before)
-    check_refused(ask_file(folder, source, "--out", out), "line 1 is no JSON")
+    for words in ("words\n" + before, "words\n", "words", '{"id": "a"\n', "[1]\n"):
+        out.write_text(words)
+        check_refused(ask_file(folder, source, "--out", out), f"{out}:1: ", "give another file to write to")
+        assert out.read_text() == words
     out.write_text('{"id": "a"}\n')
     check_refused(ask_file(folder, source, "--out", out), "is no answer of `litakit ask`")
     out.write_text(before.replace('"schema_version": 1', '"schema_version": 0'))

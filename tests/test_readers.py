@@ -1,6 +1,7 @@
 """Readers: the published formats by their own examples, and what is said about a broken file."""
 
 import json
+import os
 import re
 
 import pytest
@@ -198,12 +199,11 @@ def test_each_format(tmp_path, reader):
         (
             "jsonl",
             '{"video": "a", "start": 1, "end": 2, "caption": "x"}\n{"video": "a"\n',
-            ":2: not a line of JSON",
+            ":2: not JSON: ",
         ),
         ("jsonl", '{"video": "a"}\n', ":1: expected video, start, end, caption"),
         ("csv", "file,start\n", ":1: expected the columns video, start, end, caption"),
-        ("csv", "", ":1: expected the columns"),
-        ("csv", "video,start,end,caption\na,1,2,x,y\n", ":2: more values than the header has names"),
+        ("csv", "video,start,end,caption\na,1,2,x,y\n", ":2: expected 4 values, as the header has, got 5; "),
         ("csv", 'video,start,end,caption\na,1,2,"x\n', ":2: not CSV: "),
         ("csv", "video,start,end,caption\na,1,,x\n", ":2: end: expected a number of seconds, got nothing"),
         (
@@ -225,12 +225,228 @@ def test_what_is_wrong_is_named_by_file_and_place(tmp_path, reader, content, wor
         list(read_annotations(path, reader))
 
 
+CAPTIONS = '{"a": {"duration": %s, "timestamps": [[%s, 2]], "sentences": ["x"]}}'
+QUESTION = '{"video": "a", "question": "When?", "start": %s, "end": %s}'
+LAUGHS = (
+    '<!DOCTYPE a [<!ENTITY a "%s">'
+    + "".join(f'<!ENTITY {new} "{f"&{old};" * 50}">' for old, new in zip("abcde", "bcdef", strict=True))
+    + "]><a>&f;</a>"
+) % ("ha" * 50)
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "words"),
+    [
+        # numbers that are none, or too large to be any
+        (
+            "captions_json",
+            CAPTIONS % ("1e999", 1),
+            ": a: duration: expected a number of seconds, got Infinity",
+        ),
+        ("captions_json", CAPTIONS % ("null", 1), ": a: duration: expected a number of seconds, got nothing"),
+        (
+            "captions_json",
+            CAPTIONS % (9, "true"),
+            ": a: timestamps[0]: expected a number of seconds, got true",
+        ),
+        (
+            "captions_json",
+            CAPTIONS % (9, "1" + "0" * 400),
+            ": a: timestamps[0]: expected a number of seconds, got 1000",
+        ),
+        (
+            "captions_json",
+            CAPTIONS % (9, "-Infinity"),
+            ": a: timestamps[0]: expected a number of seconds, got -Infinity",
+        ),
+        ("captions_json", CAPTIONS % (9, "9" * 5000), ":1: not readable as JSON: Exceeds the limit"),
+        ("charades_sta", "A nan 1##x\n", ':1: expected a number of seconds, got "nan"'),
+        (
+            "csv",
+            "video,start,end,caption\na,1,1e400,x\n",
+            ':2: end: expected a number of seconds, got "1e400"',
+        ),
+        ("jsonl", QUESTION % ("null", 2), ":1: start: expected a number of seconds, got nothing"),
+        ("jsonl", QUESTION % ("true", 2), ":1: start: expected a number of seconds, got true"),
+        ("jsonl", QUESTION % (-1, 2), ":1: expected times from 0 s on in an answer, got -1.0 s"),
+        (
+            "elan",
+            ELAN.replace('"1500"', '"-5"'),
+            ': annotation a1: expected milliseconds at its TIME_SLOT_REF1, got "-5"',
+        ),
+        (
+            "elan",
+            ELAN.replace('"1500"', '"\u00b2"'),
+            ": annotation a1: expected milliseconds at its TIME_SLOT_REF1",
+        ),
+        ("elan", ELAN.replace('"1500"', f'"{"9" * 5000}"'), ": annotation a1: expected milliseconds"),
+        (
+            "elan",
+            ELAN.replace('"milliseconds"', '"PAL-frames"'),
+            ": expected times in milliseconds, got PAL-frames",
+        ),
+        ("webvtt", "WEBVTT\n\n9999999:00:00.000 --> 9999999:00:01.000\nx\n", ":3: expected 'HH:MM:SS.mmm"),
+        # other things than expected
+        (
+            "captions_json",
+            '{"a": {"duration": 1, "timestamps": null}}',
+            ": a: timestamps: expected a list, got nothing",
+        ),
+        (
+            "captions_json",
+            '{"a": {"duration": 1, "timestamps": [[0, 1]], "sentences": [null]}}',
+            ": a: sentences[0]: expected text, got nothing",
+        ),
+        (
+            "captions_json",
+            (CAPTIONS % (9, 1)).replace('"x"', '"\\ud83d"'),
+            ": a: sentences[0]: expected text, got half a character, \\ud83d",
+        ),
+        (
+            "captions_json",
+            '{"\\ud83d": {"duration": 1, "timestamps": [], "sentences": []}}',
+            ': "\\ud83d": expected text, got half',
+        ),
+        ("captions_json", '{"a": 7}', ": a: expected an object, got 7"),
+        ("captions_json", "[" * 200_000, ":1: not readable as JSON: it is nested too deeply"),
+        (
+            "qa_json",
+            '[{"video": "a", "id": {}, "QA": []}]',
+            ": entry 0: id: expected text or a whole number, got {}",
+        ),
+        ("qa_json", '[{"video": "a", "QA": [["q", "a"]]}]', ": entry 0: QA[0]: expected an object, got ["),
+        (
+            "conversations_json",
+            '[{"image": "a", "conversations": [7]}]',
+            ": entry 0: conversations[0]: expected an object, got 7",
+        ),
+        (
+            "conversations_json",
+            '[{"image": null, "conversations": []}]',
+            ": entry 0: image: expected text, got nothing",
+        ),
+        ("rtl_val_json", '[{"vid": 5}]', ": entry 0: vid: expected text, got 5"),
+        ("rtl_train_json", '{"a": {"duration": 5, "QA": {}}}', ": a: QA: expected a list, got {}"),
+        (
+            "qvhighlights",
+            '{"query": "x", "vid": "y", "duration": 2, "relevant_windows": 5}',
+            ":1: relevant_windows: expected a list, got 5",
+        ),
+        (
+            "qvhighlights",
+            '{"query": "x", "vid": "y", "duration": 2, "relevant_windows": [3]}',
+            ":1: relevant_windows: expected [start, end], got 3",
+        ),
+        ("jsonl", '{"video": null, "question": "x"}', ':1: expected a field "video", got only question'),
+        (
+            "csv",
+            "video,start,end\na,1,2\n",
+            ":1: expected the columns video, start, end, caption or video, question, answer; got video",
+        ),
+        (
+            "csv",
+            "video,start,end,caption\n,1,2,x\n",
+            ':2: expected a field "video", got only start, end, caption',
+        ),
+        # other formats, encodings, and XML that is a trap
+        ("webvtt", "1\n00:01.000 --> 00:02.000\nx\n", ":1: expected WEBVTT in the first line, got '1'"),
+        ("elan", "WEBVTT\n", ":1: not XML: "),
+        ("elan", '<?xml version="1.0" encoding="klingon"?><a/>', ": not "),
+        (
+            "elan",
+            '<?xml version="1.0" encoding="big5"?><a/>',
+            ": not readable XML: multi-byte encodings are not supported",
+        ),
+        ("elan", LAUGHS, ":1: not XML: limit on input amplification factor"),
+        ("elan", b"<a>\n\xe9</a>", ":2: not XML: not well-formed"),
+        (
+            "captions_json",
+            b'{\n"\xe9": 1}',
+            ":2: expected UTF-8 text, got the byte 0xe9 in column 2; save the file as UTF-8",
+        ),
+        ("jsonl", b'{}\n"\xe9"\n', ":1: expected a field"),
+        (
+            "csv",
+            b"video,start,end,caption\na,1,2,caf\xe9\n",
+            ":2: expected UTF-8 text, got the byte 0xe9 in column 10",
+        ),
+        ("charades_sta", b"A 0 1##x\nA 0 1##\xe9\n", ":2: expected UTF-8 text, got the byte 0xe9"),
+        ("webvtt", b"WEBVTT\n\n\xe9\n", ":3: expected UTF-8 text, got the byte 0xe9"),
+        *[(reader, "", ": expected annotations, got an empty file (0 bytes)") for reader in sorted(READERS)],
+    ],
+)
+def test_bad_input_is_an_error_that_says_what(tmp_path, reader, content, words):
+    path = tmp_path / "file.x"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(AnnotationError) as caught:
+        list(read_annotations(path, reader))
+    assert str(caught.value).startswith(f"{path}{words}")
+    assert len(str(caught.value)) < len(str(path)) + 250
+
+
+def test_one_broken_line_in_a_large_file_is_named_by_its_number(tmp_path):
+    path = tmp_path / "large.jsonl"
+    line = json.dumps({"video": "a", "start": 1, "end": 2, "caption": "x" * 200}) + "\n"
+    path.write_text(line * 20_000 + line.replace(",", "", 1) + line * 10_000)
+    with pytest.raises(AnnotationError, match=re.escape(f"{path}:20001: not JSON: ")):
+        list(read_annotations(path, "jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "content", "expected"),
+    [
+        # what the data check reports is no matter of form
+        ("captions_json", CAPTIONS % (-9, -1), [Annotation("a", "a", -9.0, (TimedCaption(-1.0, 2.0, "x"),))]),
+        (
+            "captions_json",
+            CAPTIONS % (0, 1e308),
+            [Annotation("a", "a", 0.0, (TimedCaption(1e308, 2.0, "x"),))],
+        ),
+        (
+            "captions_json",
+            CAPTIONS % ('"9.5"', 1),
+            [Annotation("a", "a", 9.5, (TimedCaption(1.0, 2.0, "x"),))],
+        ),
+        ("captions_json", "{}", []),
+        (
+            "charades_sta",
+            "\ufeffA 0 1##x\r\n",
+            [Annotation("A_1", "A", None, (TimedCaption(0.0, 1.0, "x"),))],
+        ),
+        ("qa_json", '[{"video": "a", "id": null, "QA": []}]', [Annotation("a", "a")]),
+        ("qa_json", '[{"video": "a", "id": 7, "QA": []}]', [Annotation("7", "a")]),
+        ("jsonl", QUESTION % ("null", "null"), [Annotation("a", "a", None, (), (Pair("When?", ""),))]),
+        (
+            "jsonl",
+            QUESTION % (1e-7, 2),
+            [Annotation("a", "a", None, (), (Pair("When?", "<0.0000001> <2.0>"),))],
+        ),
+        (
+            "qvhighlights",
+            '{"query": "x", "vid": "y", "duration": 2, "relevant_windows": null}',
+            [Annotation("1", "y", 2.0, (), (Pair("x", ""),))],
+        ),
+        (
+            "webvtt",
+            "WEBVTT\r\n\r\n00:01.000 --> 00:02.000\r\none\u2028line",
+            [Annotation("file", "file", None, (TimedCaption(1.0, 2.0, "one\u2028line"),))],
+        ),
+    ],
+)
+def test_what_is_odd_and_yet_read(tmp_path, reader, content, expected):
+    path = tmp_path / "file.x"
+    path.write_bytes(content.encode())
+    assert list(read_annotations(path, reader)) == expected
+
+
 def test_a_file_that_is_not_there_or_not_text(tmp_path):
     with pytest.raises(AnnotationError, match="absent: cannot be read"):
         list(read_annotations(tmp_path / "absent", "csv"))
-    (tmp_path / "file").write_bytes(b"video,start,end,caption\n\xff,1,2,x\n")
-    with pytest.raises(AnnotationError, match="file: expected UTF-8"):
-        list(read_annotations(tmp_path / "file", "csv"))
+    with pytest.raises(AnnotationError, match="expected an annotation file, got a folder"):
+        list(read_annotations(tmp_path, "csv"))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AnnotationError, match="pipe: expected an annotation file, got a pipe or device"):
+        list(read_annotations(tmp_path / "pipe", "csv"))
 
 
 def test_a_video_that_comes_twice_is_not_lost(tmp_path):

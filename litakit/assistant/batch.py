@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from litakit.files import write_atomic
+from litakit.rows import RowError, csv_rows, json_lines, resume_json_lines
 
 if TYPE_CHECKING:
     from litakit.assistant.answer import Answer
     from litakit.assistant.loading import Assistant
     from litakit.assistant.session import VideoSession
-
-logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 COLUMNS = ("id", "video", "question", "start", "end", "fps", "duration")
@@ -65,17 +59,21 @@ def read_questions(path: str | Path) -> tuple[VideoQuestion, ...]:
         OSError: the file cannot be read.
     """
     path = Path(path)
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}"
-        ) from None
     is_csv = path.suffix.lower() == ".csv"
-    rows = list(_csv_rows(io.StringIO(text, newline=""), path) if is_csv else _json_rows(text, path))
-    if not rows:
+    rows: Iterator[tuple[int, Mapping[str, Any]]] = (
+        csv_rows(path, [("video", "question")]) if is_csv else json_lines(path)
+    )
+    questions = tuple(
+        _question(
+            {name: value for name, value in row.items() if value is not None},
+            number,
+            f"{path}:{line}",
+            path.parent,
+        )
+        for number, (line, row) in enumerate(rows, 1)
+    )
+    if not questions:
         raise ValueError(f"{path} holds no questions: expected a CSV file with a header, or JSON lines")
-    questions = tuple(_question(row, number, path) for number, row in enumerate(rows, 1))
     seen: set[str] = set()
     for question in questions:
         if question.id in seen:
@@ -168,119 +166,87 @@ def open_questions(
         ValueError: the file holds something else than answers of this model to these questions.
         OSError: it cannot be read or written.
     """
-    path = Path(out)
-    if not path.is_file():  # a pipe or device has nothing to go on from, and might be read for ever
-        return tuple(questions)
-    content = path.read_bytes()
-    # Bytes, because a killed run may have left half a character at the end; and split at line ends only,
-    # because JSON strings may hold other characters that str.splitlines would split at.
-    lines = content.removesuffix(b"\n").split(b"\n")
     by_id = {question.id: question for question in questions}
-    done: dict[str, bytes] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        record = _read_record(line, path, number, last=number == len(lines))
-        if record is None or "error" in record:
-            continue
-        _check_same(record, by_id, model, path, number)
-        done[record["id"]] = line
-    kept = b"".join(line + b"\n" for line in done.values())
-    if kept != content:
-        write_atomic(path, kept)
+    done: set[str] = set()
+
+    def keep(line: int, record: dict[str, Any]) -> bool:
+        """Say whether a line is the first answer to one of the questions."""
+        place = f"{out}:{line}"
+        _check_record(record, place)
+        if "error" in record:
+            return False
+        _check_same(record, by_id, model, place)
+        is_new = record["id"] not in done
+        done.add(record["id"])
+        return is_new
+
+    try:
+        resume_json_lines(out, keep)
+    except RowError as error:
+        raise ValueError(f"{error}: give another file to write to") from error
     return tuple(question for question in questions if question.id not in done)
 
 
-def _csv_rows(file: Iterable[str], path: Path) -> Iterator[Mapping[str, Any]]:
-    reader = csv.DictReader(file, strict=True)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} values, "
-                    f"got {dict(row)}"
-                )
-            yield {name: value for name, value in row.items() if value != ""}
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: not CSV: {error}") from error
-
-
-def _json_rows(text: str, path: Path) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(  # noqa: TRY004
-                f"{path}, line {number}: expected an object with 'video' and 'question'"
-            )
-        yield {name: value for name, value in row.items() if value is not None}
-
-
-def _question(row: Mapping[str, Any], number: int, path: Path) -> VideoQuestion:
+def _question(row: Mapping[str, Any], number: int, place: str, beside: Path) -> VideoQuestion:
     unknown = sorted(set(row) - set(COLUMNS))
-    missing = [name for name in ("video", "question") if not str(row.get(name, "")).strip()]
-    if unknown or missing:
-        raise ValueError(
-            f"{path}, question {number}: "
-            + (
-                f"unknown fields {unknown}, expected {COLUMNS}"
-                if unknown
-                else f"no {' and no '.join(missing)}"
-            )
-        )
+    if unknown:
+        raise ValueError(f"{place}: unknown fields {unknown}, expected {COLUMNS}")
+    texts = {}
+    for name in ("video", "question"):
+        value = row.get(name, "")
+        if not isinstance(value, str):
+            raise ValueError(f"{place}: {name} is no text: {value!r:.80}")  # noqa: TRY004
+        texts[name] = value
+    missing = [name for name, words in texts.items() if not words.strip()]
+    if missing:
+        raise ValueError(f"{place}: no {' and no '.join(missing)}")
+    name = row.get("id", number)
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise ValueError(f"{place}: id is neither text nor a whole number: {name!r:.80}")  # noqa: TRY004
     numbers: dict[str, float] = {}
-    for name in ("start", "end", "fps", "duration"):
-        if name in row:
-            try:
-                numbers[name] = float(row[name])
-            except (TypeError, ValueError):
-                raise ValueError(f"{path}, question {number}: {name} is no number: {row[name]!r}") from None
-            if not math.isfinite(numbers[name]):
-                raise ValueError(f"{path}, question {number}: {name} is not finite: {row[name]!r}")
-    video = Path(str(row["video"]))
-    beside = path.parent / video
-    if not video.exists() and beside.exists():
-        video = beside
-    return VideoQuestion(str(row.get("id", number)), str(video), str(row["question"]), **numbers)
+    for field in ("start", "end", "fps", "duration"):
+        if field in row:
+            numbers[field] = _number(row[field], f"{place}: {field}")
+    video = Path(texts["video"])
+    if not video.exists() and (beside / video).exists():
+        video = beside / video
+    return VideoQuestion(str(name), str(video), texts["question"], **numbers)
 
 
-def _read_record(line: bytes, path: Path, number: int, last: bool) -> dict[str, Any] | None:
+def _number(value: Any, place: str) -> float:
     try:
-        record = json.loads(line)
-        if not isinstance(record, dict) or "id" not in record or "question" not in record:
-            raise ValueError(
-                f"{path}, line {number} is no answer of `litakit ask`: give another file to write to"
-            )
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        if last:
-            logger.warning("%s: the last line is unfinished and is made anew", path)
-            return None
-        raise ValueError(f"{path}, line {number} is no JSON: give another file to write to") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"{place} is no number: {value!r:.80}")
+    if not math.isfinite(number):
+        raise ValueError(f"{place} is not finite: {value!r}")
+    return number
+
+
+def _check_record(record: Mapping[str, Any], place: str) -> None:
+    if not isinstance(record.get("id"), str) or "question" not in record:
+        raise ValueError(f"{place} is no answer of `litakit ask`: give another file to write to")
     if record.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{path}, line {number} is of schema {record.get('schema_version')}, expected {SCHEMA_VERSION}: "
+            f"{place} is of schema {record.get('schema_version')}, expected {SCHEMA_VERSION}: "
             "give another file to write to"
         )
-    return record
 
 
 def _check_same(
-    record: Mapping[str, Any], by_id: Mapping[str, VideoQuestion], model: str, path: Path, number: int
+    record: Mapping[str, Any], by_id: Mapping[str, VideoQuestion], model: str, place: str
 ) -> None:
     question = by_id.get(record["id"])
     if question is None or any(record.get(name) != value for name, value in _asked(question).items()):
         raise ValueError(
-            f"{path}, line {number} answers another question under the id {record['id']!r}: "
+            f"{place} answers another question under the id {record['id']!r}: "
             "give another file to write to, or ids that stay"
         )
-    if record["model"] != model:
+    if record.get("model") != model:
         raise ValueError(
-            f"{path}, line {number} is of the model {record['model']!r}, not {model!r}: "
-            "give another file to write to"
+            f"{place} is of the model {record.get('model')!r}, not {model!r}: give another file to write to"
         )
 
 

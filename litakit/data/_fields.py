@@ -30,7 +30,25 @@ def field(entry: Any, name: str, kind: type[T], place: str) -> T:
     value = entry[name]
     if not isinstance(value, kind):
         raise AnnotationError(f"{place}: {name}: expected {KINDS[kind]}, got {words_of_json(value)}")
+    if isinstance(value, str):
+        text(value, f"{place}: {name}")
     return value
+
+
+def name_of(entry: dict[str, Any], field_name: str, default: str | int, place: str) -> str:
+    """Return what an entry is called: text or a whole number, as text; the default where it says nothing.
+
+    Raises:
+        AnnotationError: something else.
+    """
+    value = entry.get(field_name)
+    if value is None:
+        value = default
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise AnnotationError(
+            f"{place}: {field_name}: expected text or a whole number, got {words_of_json(value)}"
+        )
+    return text(str(value), f"{place}: {field_name}")
 
 
 def number(value: Any, place: str) -> float:
@@ -41,7 +59,7 @@ def number(value: Any, place: str) -> float:
     """
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = float("nan")
     if isinstance(value, bool) or not abs(seconds) < float("inf"):
         raise AnnotationError(f"{place}: expected a number of seconds, got {words_of_json(value)}")
@@ -52,10 +70,16 @@ def text(value: Any, place: str) -> str:
     """Return a text.
 
     Raises:
-        AnnotationError: something else.
+        AnnotationError: something else, or half a character, which no tokenizer takes and no file can hold.
     """
     if not isinstance(value, str):
         raise AnnotationError(f"{place}: expected text, got {words_of_json(value)}")
+    if not value.isascii():
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = rf"\u{ord(value[error.start]):04x}"
+            raise AnnotationError(f"{place}: expected text, got half a character, {half}") from None
     return value
 
 
@@ -67,5 +91,9 @@ def words_of_json(value: Any) -> str:
     """
     if value is None:
         return "nothing"
-    words = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        words = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "something nested too deeply"
+    words = words.encode("utf-8", "backslashreplace").decode()
     return words if len(words) <= 80 else words[:77] + "..."

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
+from litakit.data._fields import words_of_json
 from litakit.data.annotations import Annotation, AnnotationError, TimedCaption
+from litakit.rows import text_lines
 
-TIME = r"(?:(\d{2,}):)?([0-5]\d):([0-5]\d\.\d{3})"
+TIME = r"(?:([0-9]{2,6}):)?([0-5][0-9]):([0-5][0-9]\.[0-9]{3})"
 CUE = re.compile(rf"^{TIME}[ \t]+-->[ \t]+{TIME}(?:[ \t].*)?$")
 MARKUP = re.compile(r"<[^>]*>")
+MILLISECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def read_webvtt(path: Path) -> Iterator[Annotation]:
     """Read the cues of a WebVTT file; the video is called as the file is."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = [line.rstrip("\n") for _, line in text_lines(path)]
     if not lines or not re.match(r"WEBVTT([ \t]|$)", lines[0]):
         raise AnnotationError(
             f"{path}:1: expected WEBVTT in the first line, got {(lines or ['an empty file'])[0][:80]!r}"
@@ -53,18 +56,28 @@ def read_elan(path: Path) -> Iterator[Annotation]:
     except ET.ParseError as error:
         line = error.position[0]
         raise AnnotationError(f"{path}:{line}: not XML: {error.msg}") from error
+    except (ValueError, LookupError) as error:  # an encoding that nobody knows, or that XML cannot be in
+        raise AnnotationError(f"{path}: not readable XML: {error}") from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise AnnotationError(f"{path}: expected an ANNOTATION_DOCUMENT, as ELAN writes, got {root.tag}")
+    units = {header.get("TIME_UNITS", "milliseconds") for header in root.iter("HEADER")}
+    if units - {"milliseconds"}:
+        raise AnnotationError(f"{path}: expected times in milliseconds, got {', '.join(sorted(units))}")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     captions = []
     for aligned in root.iter("ALIGNABLE_ANNOTATION"):
         times = []
         for end in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
             value = slots.get(aligned.get(end))
-            if value is None or not value.isdigit():
-                name = aligned.get("ANNOTATION_ID", "?")
+            name = aligned.get("ANNOTATION_ID", "?")
+            if value is None:
                 raise AnnotationError(
                     f"{path}: annotation {name}: its {end} has no time; align it in ELAN first"
+                )
+            if not MILLISECONDS.fullmatch(value):
+                got = words_of_json(value)
+                raise AnnotationError(
+                    f"{path}: annotation {name}: expected milliseconds at its {end}, got {got}"
                 )
             times.append(int(value) / 1000)
         captions.append(

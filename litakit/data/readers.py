@@ -5,17 +5,18 @@ They check the form and keep the content: what is reversed, empty or doubled is 
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
-from litakit.data._fields import field, number, text, words_of_json
-from litakit.data._rows import json_lines, read_csv, read_json_lines
+from litakit.data._fields import field, name_of, number, text, words_of_json
+from litakit.data._rows import read_csv, read_json_lines
 from litakit.data._subtitles import read_elan, read_webvtt
 from litakit.data.annotations import Annotation, AnnotationError, Pair, TimedCaption
+from litakit.rows import RowError, json_lines, read_json, text_lines
 
 ReadFile = Callable[[Path], Iterator[Annotation]]
 
@@ -31,20 +32,19 @@ def read_annotations(path: str | os.PathLike[str], reader: str) -> Iterator[Anno
         Its annotations in file order.
 
     Raises:
-        AnnotationError: the file is missing or is not in this format; with the line or entry.
+        AnnotationError: the file is missing, empty, or is not in this format; with the line or entry.
         ValueError: no such reader.
     """
     if reader not in READERS:
         raise ValueError(f"reader must be one of {', '.join(READERS)}, got {reader!r}")
     file = Path(path)
     try:
+        _check_file(file)
         yield from READERS[reader](file)
     except OSError as error:
         raise AnnotationError(f"{file}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise AnnotationError(
-            f"{file}: expected UTF-8 text ({error.reason} at byte {error.start})"
-        ) from error
+    except RowError as error:
+        raise AnnotationError(str(error)) from error
 
 
 def read_captions(path: Path) -> Iterator[Annotation]:
@@ -79,7 +79,7 @@ def read_qa(path: Path) -> Iterator[Annotation]:
     for index, entry in _items(path):
         place = f"{path}: entry {index}"
         video = field(entry, "video", str, place)
-        yield Annotation(str(entry.get("id", video)), video, None, (), _pairs(entry, place))
+        yield Annotation(name_of(entry, "id", video, place), video, None, (), _pairs(entry, place))
 
 
 def read_conversations(path: Path) -> Iterator[Annotation]:
@@ -103,7 +103,7 @@ def read_conversations(path: Path) -> Iterator[Annotation]:
             Pair(question.replace("<image>", "").strip(), answer)
             for question, answer in zip(said[::2], said[1::2], strict=True)
         ]
-        name = str(entry.get("id", index))
+        name = name_of(entry, "id", index, place)
         yield Annotation(name, field(entry, "image", str, place), None, (), tuple(pairs))
 
 
@@ -121,7 +121,7 @@ def read_rtl_val(path: Path) -> Iterator[Annotation]:
         place = f"{path}: entry {index}"
         video = field(entry, "vid", str, place)
         yield Annotation(
-            str(entry.get("question_id", f"{video}_{index}")),
+            name_of(entry, "question_id", f"{video}_{index}", place),
             f"v_{video}",
             number(entry.get("duration"), f"{place}: duration"),
             (),
@@ -131,19 +131,16 @@ def read_rtl_val(path: Path) -> Iterator[Annotation]:
 
 def read_charades_sta(path: Path) -> Iterator[Annotation]:
     """Read lines of `VIDEO START END##sentence.`, seconds, as Charades-STA has them."""
-    with path.open(encoding="utf-8") as lines:
-        for line_number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            head, mark, sentence = line.rstrip("\n").partition("##")
-            parts = head.split()
-            if not mark or len(parts) != 3:
-                raise AnnotationError(
-                    f"{path}:{line_number}: expected 'VIDEO START END##sentence', got {line.strip()[:80]!r}"
-                )
-            where = f"{path}:{line_number}"
-            caption = TimedCaption(number(parts[1], where), number(parts[2], where), sentence.strip())
-            yield Annotation(f"{parts[0]}_{line_number}", parts[0], None, (caption,))
+    for line_number, line in text_lines(path):
+        if not line.strip():
+            continue
+        head, mark, sentence = line.rstrip("\n").partition("##")
+        parts = head.split()
+        where = f"{path}:{line_number}"
+        if not mark or len(parts) != 3:
+            raise AnnotationError(f"{where}: expected 'VIDEO START END##sentence', got {line.strip()[:80]!r}")
+        caption = TimedCaption(number(parts[1], where), number(parts[2], where), sentence.strip())
+        yield Annotation(f"{parts[0]}_{line_number}", parts[0], None, (caption,))
 
 
 def read_qvhighlights(path: Path) -> Iterator[Annotation]:
@@ -154,7 +151,8 @@ def read_qvhighlights(path: Path) -> Iterator[Annotation]:
     for line_number, entry in json_lines(path):
         place = f"{path}:{line_number}"
         query = field(entry, "query", str, place)
-        windows = cast("list[Any]", entry.get("relevant_windows", []))
+        withheld = entry.get("relevant_windows") is None
+        windows = [] if withheld else field(entry, "relevant_windows", list, place)
         captions = []
         for window in windows:
             if not isinstance(window, list) or len(window) != 2:
@@ -163,7 +161,7 @@ def read_qvhighlights(path: Path) -> Iterator[Annotation]:
                 )
             captions.append(TimedCaption(number(window[0], place), number(window[1], place), query))
         yield Annotation(
-            str(entry.get("qid", line_number)),
+            name_of(entry, "qid", line_number, place),
             field(entry, "vid", str, place),
             number(entry.get("duration"), f"{place}: duration"),
             tuple(captions),
@@ -180,17 +178,17 @@ def _pairs(entry: dict[str, Any], place: str) -> tuple[Pair, ...]:
 
 
 def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    content = _json(path)
+    content = read_json(path, object_pairs_hook=_object)
     if not isinstance(content, dict):
         raise AnnotationError(f'{path}: expected an object, {{"<video>": ...}}, got {words_of_json(content)}')
     for key, entry in content.pairs if isinstance(content, _Doubled) else content.items():
         if not isinstance(entry, dict):
             raise AnnotationError(f"{path}: {key}: expected an object, got {words_of_json(entry)}")
-        yield key, entry
+        yield text(key, f"{path}: {words_of_json(key)}"), entry
 
 
 def _items(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    content = _json(path)
+    content = read_json(path)
     if not isinstance(content, list):
         raise AnnotationError(f"{path}: expected a list of objects, got {words_of_json(content)}")
     for index, entry in enumerate(content):
@@ -199,13 +197,15 @@ def _items(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield index, entry
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes(), object_pairs_hook=_object)
-    except json.JSONDecodeError as error:
-        raise AnnotationError(
-            f"{path}:{error.lineno}: not JSON: {error.msg} (column {error.colno})"
-        ) from error
+def _check_file(path: Path) -> None:
+    """Refuse what is no file with something in it: an empty one says nothing, a pipe might for ever."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise AnnotationError(f"{path}: expected an annotation file, got a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise AnnotationError(f"{path}: expected an annotation file, got a pipe or device")
+    if status.st_size == 0:
+        raise AnnotationError(f"{path}: expected annotations, got an empty file (0 bytes)")
 
 
 class _Doubled(dict[str, Any]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import os
 
     from torch import Tensor
+    from transformers import PreTrainedConfig
 
     from litakit.modeling import LitaForConditionalGeneration
 
@@ -27,8 +29,8 @@ ENCODER_FIELDS = (
     "input_type",
 )
 
-# What a configuration also says without changing a feature: who wrote it, and the type that the weights have.
-NO_PART = ("transformers_version", "architectures", "dtype", "torch_dtype", "_name_or_path")
+# What a vision tower's configuration also says without changing a feature.
+NO_PART = ("projection_dim", "initializer_range", "initializer_factor")
 
 
 def content_digest(source: str | os.PathLike[str]) -> str:
@@ -73,12 +75,21 @@ def encoder_digest(model: LitaForConditionalGeneration) -> str:
         for name, tensor in module.state_dict().items()
     }
     config = {name: getattr(model.config, name) for name in ENCODER_FIELDS}
-    vision_config = {
-        name: value
-        for name, value in model.config.vision_config.to_diff_dict().items()
-        if name not in NO_PART
-    }
+    vision_config = _vision_settings(model.config.vision_config)
     return key_digest({"config": config, "vision_config": vision_config, "weights": weights})
+
+
+def _vision_settings(config: PreTrainedConfig) -> dict[str, Any]:
+    """What a configuration says of the vision tower, however old or chatty the file that it was read from.
+
+    Fields that every model of transformers has, and unknown ones that old files bring along, have no part.
+    """
+    from transformers import PreTrainedConfig
+
+    common = {field.name for field in dataclasses.fields(PreTrainedConfig)}
+    own = [field.name for field in dataclasses.fields(config) if field.name not in common]
+    values = config.to_dict()
+    return {"model_type": config.model_type} | {name: values[name] for name in own if name not in NO_PART}
 
 
 def key_digest(record: dict[str, Any]) -> str:

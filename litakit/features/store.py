@@ -213,6 +213,8 @@ class FeatureStore:
 
     def _grow(self, added_bytes: int, kept: Path) -> None:
         """Count what was added; a limit that seems reached is checked against the folder, then kept to."""
+        if self.max_bytes == float("inf"):
+            return
         self._known_bytes = self.num_bytes() if self._known_bytes is None else self._known_bytes + added_bytes
         if self._known_bytes <= self.max_bytes:
             return

@@ -160,7 +160,9 @@ def read_published(
             f"{tokens}: the tokenizer has {names[0]!r} to {names[-1]!r} at the time_token_ids of "
             f"{folder / 'config.json'}: they are of different models"
         )
-    return config, state, LitaProcessor.from_config(config, _image_processor(folder, config), tokenizer)
+    tower = published.vision_folder(folder, published.read_config(folder)["mm_vision_tower"])
+    images = image_processor_of(tower, config)
+    return config, state, LitaProcessor.from_config(config, images, tokenizer)
 
 
 def _published_weights(folder: Path, base: Path | None) -> dict[str, Tensor]:
@@ -206,8 +208,8 @@ def _check_vocabulary(weights: dict[str, Tensor], folder: Path, source: Path) ->
         )
 
 
-def _image_processor(folder: Path, config: LitaConfig) -> CLIPImageProcessorPil:
-    tower = published.vision_folder(folder, published.read_config(folder)["mm_vision_tower"])
+def image_processor_of(tower: Path | None, config: LitaConfig) -> CLIPImageProcessorPil:
+    """The preprocessing that a vision tower's folder asks for, else CLIP's."""
     if tower is not None and (tower / "preprocessor_config.json").is_file():
         return CLIPImageProcessorPil.from_pretrained(tower)
     size = config.vision_config.image_size

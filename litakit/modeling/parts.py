@@ -63,7 +63,7 @@ def model_from_parts(
     vision_config = AutoConfig.from_pretrained(vision)
     if "vision_config" in vision_config.sub_configs:
         vision_config = vision_config.vision_config
-    language_model = _whole(AutoModelForCausalLM, llm, dtype=dtype)
+    language_model = load_whole(AutoModelForCausalLM, llm, dtype=dtype)
     names = list(_time_tokens(config_fields.get("num_time_tokens", 100)))
     old_rows = language_model.config.vocab_size
     num_rows = max(len(tokenizer), old_rows) + 1
@@ -82,7 +82,7 @@ def model_from_parts(
     with torch.device("meta"):  # the parts are there already: no memory for a second copy
         model = cls(config)
     model.language_model = language_model
-    model.vision_tower = _whole(AutoModel, vision, config=vision_config, dtype=dtype)
+    model.vision_tower = load_whole(AutoModel, vision, config=vision_config, dtype=dtype)
     torch.manual_seed(seed)
     model.projector.to_empty(device="cpu").apply(model._init_weights)
     if projector is not None:
@@ -91,7 +91,7 @@ def model_from_parts(
     return model.eval()
 
 
-def _whole(loader: Any, folder: str | Path, **options: Any) -> Any:
+def load_whole(loader: Any, folder: str | Path, **options: Any) -> Any:
     """A model of transformers, refused where some of its weights are not in the folder."""
     model, found = loader.from_pretrained(folder, output_loading_info=True, **options)
     if missing := sorted(found["missing_keys"]):

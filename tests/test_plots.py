@@ -1,5 +1,7 @@
 """Plots: what is drawn lies where the seconds say."""
 
+from itertools import pairwise
+
 import matplotlib.colors
 import numpy as np
 import pytest
@@ -7,7 +9,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from litakit.assistant import Answer, Boundary
-from litakit.plots import PREDICTED, TRUTH, clock, plot_boundaries, plot_spans
+from litakit.data.annotations import Annotation, Pair, TimedCaption
+from litakit.data.tasks import samples_of
+from litakit.plots import (
+    PREDICTED,
+    TRUTH,
+    clock,
+    plot_boundaries,
+    plot_sample_statistics,
+    plot_samples,
+    plot_spans,
+)
 from litakit.spans import Span
 from litakit.video import FrameBatch, VideoInfo
 
@@ -112,3 +124,56 @@ def test_a_notebook_shows_a_figure_by_itself() -> None:
     for figure in (plot_spans(frames(), [answer(Span(10, 20))]), plot_boundaries(answer(Span(10, 20)))):
         shown, _ = DisplayFormatter().format(figure)
         assert shown["image/png"].startswith(b"\x89PNG") or shown["image/png"].startswith("iVBOR")
+
+
+TOLD = Annotation(
+    "a",
+    "a",
+    DURATION,
+    (TimedCaption(4.0, 12.0, "He runs."), TimedCaption(20.0, 36.0, "He sits.")),
+    (Pair("When?", "<8> <28> because he is tired"),),
+)
+
+
+def samples(task: str) -> list:
+    return samples_of(TOLD, task, source="s", split="t")[0]
+
+
+@pytest.mark.parametrize(("task", "spans"), [("dvc", [(4, 12), (20, 36)]), ("rtl", [(8, 28)])])
+def test_samples_are_drawn_where_their_seconds_lie(task: str, spans: list[tuple[int, int]]) -> None:
+    figure = plot_samples(frames(), samples(task))
+    axis = figure.axes[1]
+    bars = [collection.get_paths()[0].get_extents() for collection in axis.collections]
+    assert [(bar.x0, bar.x1) for bar in bars] == spans
+    assert axis.get_xlim() == (0.0, DURATION)
+    assert all(lower.y1 < upper.y0 for upper, lower in pairwise(bars))
+    words = " ".join(text.get_text() for text in axis.texts)
+    assert ("He sits." in words) == (task == "dvc")
+    assert ("because he is tired" in words) == (task == "rtl")
+    assert axis.get_title(loc="left").startswith(f"{task}: ")
+
+
+def test_answers_without_times_are_words() -> None:
+    figure = plot_samples(frames(), samples("vidqa"))
+    assert [text.get_text() for text in figure.axes[1].texts] == ["When? <8> <28> because he is tired"]
+    assert len(figure.axes[1].collections) == 0
+
+
+def test_statistics_count_every_span_and_sample() -> None:
+    many = [*samples("dvc"), *samples("event_loc"), *samples("vidqa")]
+    figure = plot_sample_statistics(many, [400, 380, 380, 390])
+    counted = [sum(patch.get_height() for patch in figure.axes[panel].patches) for panel in (0, 1, 3)]
+    assert counted[:2] == [1, 4]  # one video; two spans as one account and as two events
+    assert counted[2] == 4
+    inside = figure.axes[2].collections[0].get_paths()[0].vertices
+    share = {round(x, 1): y for x, y in inside if y > 0}
+    assert share[20.5] == 50.0  # 4 to 12 s of 40 s: half of the spans
+    assert 42.5 not in share
+    assert plot_sample_statistics(many).axes[3].axison is False
+
+
+def test_what_samples_cannot_be_drawn_is_said() -> None:
+    with pytest.raises(ValueError, match="needs a video's frames and samples, got a still image"):
+        plot_samples(frames(None), samples("dvc"))
+    with pytest.raises(ValueError, match="a number of tokens for each, got 1 and 2 numbers of tokens"):
+        plot_sample_statistics(samples("dvc"), [1, 2])

@@ -1,13 +1,7 @@
-"""Pictures of answers: spans over the video's own frames, and the model's doubt about their ends.
-
-Plots know results, not models: they take `Answer` and `FrameBatch` values and give back
-a matplotlib figure that the caller shows or saves. Colours are of the Okabe-Ito set, which the colour-blind
-can tell apart.
-"""
+"""Pictures of answers: spans over the video's own frames, and the model's doubt about their ends."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
+from litakit.plots._style import DOUBT, LANE, PREDICTED, TRUTH, Picture, clock, figure_under_strip, quiet
 from litakit.spans import Span, temporal_iou
 
 if TYPE_CHECKING:
@@ -25,36 +19,8 @@ if TYPE_CHECKING:
     from litakit.assistant import Answer, Boundary
     from litakit.video import FrameBatch
 
-PREDICTED = "#0072B2"
-TRUTH = "#6B7280"
-DOUBT = "#56B4E9"
-STRIP_FRAMES = 8
-WIDTH, LANE = 10.0, 0.95
-"""Of a figure and of one lane in it, in inches."""
 MOST_PANELS = 8
 """Boundaries that one figure shows; an account of a whole video may hold dozens."""
-
-
-class Picture(Figure):
-    """A matplotlib figure that a notebook shows by itself, whether pyplot was imported there or not."""
-
-    def _repr_png_(self) -> bytes:
-        drawn = io.BytesIO()
-        self.savefig(drawn, format="png")
-        return drawn.getvalue()
-
-
-def clock(seconds: float) -> str:
-    """Seconds as minutes and seconds on a clock face.
-
-    >>> clock(20.6), clock(75), clock(3725.04)
-    ('0:20.6', '1:15.0', '1:02:05.0')
-    """
-    tenths = round(seconds * 10)
-    minutes, tenths = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    head = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
-    return f"{head}:{tenths // 10:02d}.{tenths % 10}"
 
 
 def plot_spans(
@@ -84,18 +50,9 @@ def plot_spans(
         raise ValueError(
             f"expected one true span (or None) for each answer: {len(answers)}, got {len(truths)}"
         )
-    begin, end = frames.start, frames.start + duration
-    aspect = frames.pixels.shape[2] / frames.pixels.shape[1]
-    slot = WIDTH / STRIP_FRAMES
-    strip = min(slot / aspect, 1.6)
-    heights = [strip] + [LANE] * len(answers)
-    figure = Picture(figsize=(WIDTH, sum(heights) + 0.6), layout="constrained", dpi=110)
-    axes = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    _draw_strip(axes[0], frames, begin, end, share=0.96 * min(1.0, strip * aspect / slot))
-    for axis, answer, true_span in zip(axes[1:], answers, truths, strict=True):
-        _draw_lane(axis, answer, true_span, begin, end)
-    axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(float(seconds))))
-    axes[-1].set_xlabel("time in the video (min:s)", fontsize=9)
+    figure, lanes = figure_under_strip(frames, duration, [LANE] * len(answers))
+    for axis, answer, true_span in zip(lanes, answers, truths, strict=True):
+        _draw_lane(axis, answer, true_span)
     keys = [
         Patch(color=PREDICTED, label="answer"),
         Patch(color=DOUBT, alpha=0.6, label="how probable each end is"),
@@ -140,7 +97,7 @@ def plot_boundaries(answer: Answer) -> Figure:
         )
         axis.set_ylabel(f"time token {number}\nprobability", fontsize=8)
         axis.set_ylim(bottom=0)
-        _quiet(axis)
+        quiet(axis)
     title = textwrap.wrap(answer.question, 100)
     if len(answer.boundaries) > len(boundaries):
         title.append(f"(the first {len(boundaries)} of {len(answer.boundaries)} time tokens)")
@@ -149,27 +106,8 @@ def plot_boundaries(answer: Answer) -> Figure:
     return figure
 
 
-def _draw_strip(axis: Axes, frames: FrameBatch, begin: float, end: float, share: float) -> None:
-    """Frames side by side, each as wide as `share` of its slot and shown at about the slot's middle."""
-    slot = (end - begin) / STRIP_FRAMES
-    for number in range(STRIP_FRAMES):
-        middle = begin + (number + 0.5) * slot
-        nearest = int(np.argmin(np.abs(frames.pts_seconds - middle)))
-        axis.imshow(
-            frames.pixels[nearest],
-            extent=(middle - share * slot / 2, middle + share * slot / 2, 0.0, 1.0),
-            aspect="auto",
-            interpolation="antialiased",
-        )
-    axis.set_xlim(begin, end)
-    axis.set_ylim(0, 1)
-    axis.set_axis_off()
-
-
-def _draw_lane(axis: Axes, answer: Answer, true_span: Span | None, begin: float, end: float) -> None:
-    axis.set_xlim(begin, end)
-    axis.set_ylim(0, 1)
-    axis.set_yticks([])
+def _draw_lane(axis: Axes, answer: Answer, true_span: Span | None) -> None:
+    begin, end = axis.get_xlim()
     axis.set_title("\n".join(textwrap.wrap(answer.question, 110)), fontsize=9, loc="left", pad=3)
     if true_span is not None:
         axis.broken_barh([(true_span.start, true_span.duration)], (0.76, 0.16), color=TRUTH)
@@ -198,14 +136,7 @@ def _draw_lane(axis: Axes, answer: Answer, true_span: Span | None, begin: float,
         probabilities = np.asarray(boundary.probabilities, dtype=float)
         height = 0.38 * probabilities / max(float(probabilities.max()), 1e-12)
         axis.fill_between(_token_seconds(boundary), 0.02, 0.02 + height, color=DOUBT, alpha=0.6, linewidth=0)
-    _quiet(axis)
 
 
 def _token_seconds(boundary: Boundary) -> np.ndarray:
     return np.asarray(boundary.token_seconds, dtype=float)
-
-
-def _quiet(axis: Axes) -> None:
-    for side in ("top", "right", "left"):
-        axis.spines[side].set_visible(False)
-    axis.tick_params(labelsize=8)

@@ -387,9 +387,10 @@ def test_names_that_lead_out_of_the_root(dataset):
     dataset.annotate(wicked)
     (dataset.videos / "out.mp4").touch()
     records = [extract(job) for job in dataset.jobs()]
-    assert [(record.status, record.reason) for record in records] == [
-        ("failed", f"{name!r} is no name of a video: it leads out of the data root") for name in wicked
-    ]
+    assert len(records) == len(wicked)
+    for name, record in zip(wicked, records, strict=True):
+        assert record.status == "failed"
+        assert record.reason.startswith(f"{name!r} is no name of a video")
     assert not dataset.frames.exists()
 
 

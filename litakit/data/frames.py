@@ -17,11 +17,10 @@ from litakit.data.manifests import Manifest, Media, Part
 from litakit.data.media import annotation_files, find_media, media_of
 from litakit.data.readers import read_annotations
 from litakit.video import VideoError, extract_frames
+from litakit.video._extract import QUALITY, SIZE
 
 logger = logging.getLogger(__name__)
 
-SIZE = (320, 240)
-QUALITY = 90
 VIDEO_SUFFIXES = (
     *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
     *(".wmv", ".flv", ".3gp", ".ogv", ".vob", ".gif"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,6 @@ Manifests = Annotated[
     list[Path] | None,
     typer.Argument(help="Names or YAML files of data sets; without any, those that come with litakit."),
 ]
-SHOWN = 10
 
 app.command()(data_frames.frames)
 app.command()(data_prepare.prepare)
@@ -63,6 +61,9 @@ def check(
     manifests: Manifests = None,
     root: Annotated[Path, typer.Option(help="Data root: the folder that holds the data sets.")] = Path(),
     out: Annotated[Path | None, typer.Option(help="Save the whole report here, as JSON.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding processes; by default one a core, at most 8.")
+    ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Open every video that the annotations name, and list what is missing or wrong by its id.
@@ -70,31 +71,19 @@ def check(
     Exit code 1 where something is.
     """
     with one_line_errors():
-        from litakit.data.coverage import KINDS
         from litakit.data.coverage import check as check_data
         from litakit.data.manifests import load_manifest
+        from litakit.progress import progress_bar
 
         named = [load_manifest(path) for path in manifests] if manifests else None
-        report = check_data(root, named, progress=_show_progress if sys.stderr.isatty() else None)
+        with progress_bar("opening") as progress:
+            report = check_data(root, named, num_workers=workers, progress=progress)
         if out is not None:
             report.save(out)
     if json_output:
         typer.echo(report.to_json())
     else:
-        typer.echo(str(report))
-        for part in report.parts:
-            for kind, words in KINDS.items():
-                found = [problem for problem in part.problems if problem.kind == kind]
-                if found:
-                    typer.echo(f"\n{part.dataset} {part.split} ({', '.join(part.tasks)}): {words}")
-                for problem in found[:SHOWN]:
-                    typer.echo(f"  {problem.id}: {problem.reason}")
-                if len(found) > SHOWN:
-                    typer.echo(f"  and {len(found) - SHOWN} more; --json and --out list all")
+        typer.echo("\n".join([str(report), *report.problem_lines()]))
     absent = [part.dataset for part in report.parts if named and not part.files]
     if not report.ok or absent:
         raise typer.Exit(DONE_WITH_FAILURES)
-
-
-def _show_progress(done: int, total: int) -> None:
-    typer.echo(f"\r{done} of {total} videos opened" + ("\n" if done == total else ""), err=True, nl=False)

@@ -2,139 +2,49 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from html import escape
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from litakit.data.annotations import Annotation, AnnotationError
-from litakit.data.manifests import Manifest, Media, Part, shipped_manifests
+from litakit.data.coverage_report import KINDS, CoverageReport, PartCoverage, Problem
+from litakit.data.manifests import Manifest, Part, shipped_manifests
 from litakit.data.media import annotation_files, bare_name, find_media, media_of
 from litakit.data.readers import read_annotations
-from litakit.files import write_atomic
+from litakit.progress import Progress
 from litakit.timestamps import find_timestamps
-from litakit.video import VideoError, probe
+from litakit.video import VideoError, VideoInfo
+from litakit.video.opening import Source, open_all
 
-SCHEMA_VERSION = 1
+__all__ = ["KINDS", "CoverageReport", "PartCoverage", "Problem", "check"]
+
 DURATION_TOLERANCE = 0.02
 """Of the duration: what the annotations say may differ from the video by so much."""
 
-Progress = Callable[[int, int], None]
-"""Called with the videos opened so far and all there are to open."""
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong: a kind, the id of the annotation or video, and what was found."""
-
-    kind: str
-    id: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class PartCoverage:
-    """What of one part of a data set is there.
-
-    Attributes:
-        dataset: name of the manifest.
-        split: of the part.
-        tasks: what the part is for.
-        files: its annotation files below the root; empty where there are none, and so nothing else is known.
-        expected: annotations by the manifest; None where it does not say.
-        expected_videos: videos by the manifest; None where it does not say.
-        annotated: annotations in the files: events, questions, or conversations.
-        annotated_videos: different videos that they name.
-        found: of those, the ones that are there and can be opened.
-        problems: what is wrong.
-    """
-
-    dataset: str
-    split: str
-    tasks: tuple[str, ...]
-    files: tuple[str, ...]
-    expected: int | None
-    expected_videos: int | None
-    annotated: int
-    annotated_videos: int
-    found: int
-    problems: tuple[Problem, ...]
-
-
-KINDS = {
-    "unreadable annotations": "the annotation file cannot be read",
-    "missing": "no such video",
-    "unreadable": "the video cannot be opened",
-    "duration": "the duration is off by more than 2 %",
-    "outside": "a span outside the video",
-    "reversed": "a span that ends before it starts",
-    "empty": "empty text",
-    "duplicate": "an id that comes twice",
-    "leak": "a video of a training and of an evaluation part",
-}
-"""The kinds of problems, in words."""
-
-
-@dataclass(frozen=True)
-class CoverageReport:
-    """What of several data sets is there; it prints as a table."""
-
-    root: str
-    parts: tuple[PartCoverage, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong with what is there."""
-        return not any(part.problems for part in self.parts)
-
-    def to_json(self) -> str:
-        """Return the report as JSON, each problem with its id."""
-        parts = [
-            {**asdict(part), "problems": [problem._asdict() for problem in part.problems]}
-            for part in self.parts
-        ]
-        record = {"schema_version": SCHEMA_VERSION, "root": self.root, "parts": parts}
-        return json.dumps(record, ensure_ascii=False, indent=1)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report as JSON, whole or not at all."""
-        return write_atomic(path, self.to_json() + "\n")
-
-    def rows(self) -> list[list[str]]:
-        """Return the table: a head, and a row for each part."""
-        head = ["data set", "split", "tasks", "annotations", "videos", "found", "problems"]
-        return [head, *(_row(part) for part in self.parts)]
-
-    def __str__(self) -> str:
-        rows = self.rows()
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
-
-    def _repr_html_(self) -> str:
-        head, *rows = self.rows()
-        cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+Name = tuple[bool, str]
+"""What a video is called in every data set, and whether it is a still image: those are other things."""
 
 
 def check(
     root: str | os.PathLike[str],
     manifests: Sequence[Manifest] | None = None,
     *,
+    num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> CoverageReport:
     """Look at every annotation and open every video of data sets below a root.
 
+    What opening a video shows, and what not, stands at `litakit.video.opening.open_all`. Videos of training
+    parts are compared with those of every evaluation part: of the data sets given, and of those that come
+    with litakit, where their annotation files are below the root. One of these that cannot be read is among
+    the report's parts, since nothing is known of its videos.
+
     Args:
         root: the data root.
         manifests: of the data sets; None takes those that come with litakit.
-        progress: called after each video that was opened.
+        num_workers: decoding processes; None takes one a core, at most 8, and fewer for few videos.
+        progress: called after each video that was opened, with their number and how many there are.
 
     Raises:
         NotADirectoryError: there is no such root.
@@ -142,117 +52,172 @@ def check(
     folder = Path(root)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder}: no such data root; expected a folder that holds the data sets")
-    chosen = shipped_manifests() if manifests is None else list(manifests)
-    parts = [_Read(folder, manifest, part) for manifest in chosen for part in manifest.parts]
-    opened = _open_all(parts, progress)
-    leaks = _leaks(parts)
-    return CoverageReport(str(folder), tuple(part.coverage(opened, leaks) for part in parts))
+    shipped = shipped_manifests()
+    chosen = shipped if manifests is None else list(manifests)
+    parts = [_Part(folder, manifest, part) for manifest in chosen for part in manifest.parts]
+    for part in parts:
+        part.find_videos(folder)
+    judges = [part for part in parts if part.is_judge]
+    known = {file for judge in judges for file in judge.files}
+    others = [
+        _Part(folder, manifest, part)
+        for manifest in ([] if manifests is None else shipped)
+        for part in manifest.parts
+        if part.use == "evaluation"
+    ]
+    others = [other for other in others if not set(other.files) <= known]
+    judges += others
+    parts += [other for other in others if other.problems]
+    sources = list(dict.fromkeys(source for part in parts for source in part.sources.values() if source))
+    opened = dict(zip(sources, open_all(sources, num_workers=num_workers, progress=progress), strict=True))
+    judged: dict[Name, list[str]] = {}
+    for judge in judges:
+        for video in judge.videos:
+            names = judged.setdefault(video, [])
+            names += [judge.name] if judge.name not in names else []
+    return CoverageReport(
+        str(folder),
+        tuple(part.coverage(opened, judged) for part in parts),
+        tuple(dict.fromkeys(judge.name for judge in judges)),
+    )
 
 
-Opened = dict[Path, float | VideoError | None]
-"""Duration of each video by its path; None for an image; why it cannot be opened."""
+Opened = Mapping[Source, VideoInfo | VideoError]
 
 
-class _Read:
-    """One part's annotations, and where their videos are."""
+class _Part:
+    """One part's annotations, what is wrong with them, and where their videos are."""
 
     def __init__(self, root: Path, manifest: Manifest, part: Part) -> None:
         self.dataset = manifest.name
         self.part = part
-        self.media: Media = media_of(manifest, part)
-        files = annotation_files(root, part)
-        if not any(
-            file.is_file() for file in files
-        ):  # the data set is not here; one file of several is missed
-            files = []
-        self.names = tuple(file.relative_to(root).as_posix() for file in files)
+        self.media = media_of(manifest, part)
         self.annotations: list[Annotation] = []
-        self.problems: list[Problem] = []
-        for file, name in zip(files, self.names, strict=True):
+        self.problems: list[Problem] = [*_unlisted(root, part)]
+        self.sources: dict[str, Source | None] = {}
+        files = annotation_files(root, part)
+        if not any(_is_there(file) for file in files):
+            files = []  # the data set is not here; where it is, one file of several is missed
+        self.files = tuple(file.relative_to(root).as_posix() for file in files)
+        for file, name in zip(files, self.files, strict=True):
+            before = len(self.annotations)
             try:
                 self.annotations += read_annotations(file, part.reader)
             except AnnotationError as error:
-                self.problems.append(Problem("unreadable annotations", name, str(error)))
-        self.places: dict[str, Path | None] = {}
-        for annotation in self.annotations:
-            if annotation.video not in self.places:
-                self.places[annotation.video] = self._find(root, annotation.video)
-
-    def _find(self, root: Path, video: str) -> Path | None:
-        try:
-            place = find_media(root, self.media, video)
-        except AnnotationError as error:
-            self.problems.append(Problem("missing", video, str(error)))
-            return None
-        if place is None:
-            where = f"{self.media.folder}/{self.media.name_of(video)}"
-            endings = f" ({', '.join(self.media.suffixes)})" if self.media.suffixes else ""
-            self.problems.append(Problem("missing", video, f"expected {where}{endings}"))
-        return place
-
-    def coverage(self, opened: Opened, leaks: dict[str, str]) -> PartCoverage:
-        """Return what is there and what is wrong, given what opening the videos has shown."""
-        problems = list(self.problems)
-        found = 0
-        for video, place in self.places.items():
-            state = opened[place] if place is not None else None
-            if isinstance(state, VideoError):
-                problems.append(Problem("unreadable", video, state.reason))
+                self._note("unreadable annotations", name, str(error))
             else:
-                found += place is not None
-            if video in leaks and self.part.use == "train":
-                problems.append(Problem("leak", video, f"also in {leaks[video]}"))
-        ids = Counter(annotation.id for annotation in self.annotations)
-        problems += [Problem("duplicate", name, f"{n} times") for name, n in ids.items() if n > 1]
+                if len(self.annotations) == before:
+                    self._note("unreadable annotations", name, "there is no annotation in it")
+
+    @property
+    def name(self) -> str:
+        """Data set and split."""
+        return f"{self.dataset} {self.part.split}"
+
+    @property
+    def is_judge(self) -> bool:
+        """Whether models are judged by its videos, and it is here."""
+        return self.part.use == "evaluation" and bool(self.files)
+
+    @property
+    def videos(self) -> set[Name]:
+        """What its videos are called in every data set."""
+        return {self._bare(annotation.video) for annotation in self.annotations}
+
+    def find_videos(self, root: Path) -> None:
+        """Look for each video that the annotations name."""
         for annotation in self.annotations:
-            place = self.places[annotation.video]
-            state = opened[place] if place is not None else None
-            measured = state if isinstance(state, float) else None
-            problems += _problems_of(annotation, measured, expects_answers=self.part.use == "train")
+            if annotation.video not in self.sources:
+                self.sources[annotation.video] = self._find(root, annotation.video)
+
+    def coverage(self, opened: Opened, judged: Mapping[Name, Sequence[str]]) -> PartCoverage:
+        """Return what is there and what is wrong, given what opening the videos has shown."""
+        found = 0
+        infos: dict[str, VideoInfo] = {}
+        for video, source in self.sources.items():
+            state = opened[source] if source is not None else None
+            if isinstance(state, VideoError):
+                self._note("unreadable", video, state.reason)
+            elif state is not None:
+                found += 1
+                infos[video] = state
+                for warning in state.warnings:
+                    self._note("damaged", video, warning)
+            if self.part.use == "train" and self._bare(video) in judged:
+                self._note("leak", video, f"also in {' and '.join(judged[self._bare(video)])}")
+        ids = Counter(annotation.id for annotation in self.annotations)
+        for name, times in ids.items():
+            if times > 1:
+                self._note("duplicate", name, f"{times} times")
+        for annotation in self.annotations:
+            info = infos.get(annotation.video)
+            measured = info.duration if info is not None else None
+            self.problems += _problems_of(annotation, measured, expects_answers=self.part.use == "train")
         whole = self.part.reader == "conversations_json"
         return PartCoverage(
             dataset=self.dataset,
             split=self.part.split,
             tasks=self.part.tasks,
-            files=self.names,
+            files=self.files,
             expected=self.part.counts.annotations,
             expected_videos=self.part.counts.videos,
             annotated=sum(1 if whole else len(a.captions) + len(a.pairs) for a in self.annotations),
-            annotated_videos=len(self.places),
+            annotated_videos=len(self.sources),
             found=found,
-            problems=tuple(problems),
+            problems=tuple(self.problems),
         )
 
+    def _note(self, kind: str, name: str, reason: str) -> None:
+        self.problems.append(Problem(kind, name, reason))
 
-def _open_all(parts: Sequence[_Read], progress: Progress | None) -> Opened:
-    """Open each video once, however many parts name it."""
-    waiting = {place: part.media for part in parts for place in part.places.values() if place is not None}
-    opened: Opened = {}
-    for place, media in waiting.items():
+    def _bare(self, video: str) -> Name:
+        return self.media.kind == "image", bare_name(video)
+
+    def _find(self, root: Path, video: str) -> Source | None:
+        place = PurePosixPath(self.media.folder, self.media.name_of(video))
         try:
-            opened[place] = probe(place, fps=media.fps).duration
-        except VideoError as error:
-            opened[place] = error
-        if progress is not None:
-            progress(len(opened), len(waiting))
-    return opened
+            found = find_media(root, self.media, video)
+            if found is not None:
+                return Source(found, self.media.fps)
+            link = (root / place).is_symlink()
+        except AnnotationError as error:
+            self._note("missing", video, str(error))
+        except OSError as error:
+            self._note("unreadable", video, f"{place} cannot be looked at: {error.strerror}")
+        else:
+            endings = f" ({', '.join(self.media.suffixes)})" if self.media.suffixes else ""
+            what = "is a link that leads nowhere" if link else ""
+            self._note("missing", video, f"{place} {what}" if what else f"expected {place}{endings}")
+        return None
 
 
-def _leaks(parts: Sequence[_Read]) -> dict[str, str]:
-    """Return where the videos of evaluation parts are judged, by the names that training parts give them."""
-    judged = {
-        bare_name(video): f"{part.dataset} {part.part.split}"
-        for part in parts
-        if part.part.use == "evaluation"
-        for video in part.places
-    }
-    return {
-        video: judged[bare_name(video)]
-        for part in parts
-        if part.part.use == "train"
-        for video in part.places
-        if bare_name(video) in judged
-    }
+def _is_there(path: Path) -> bool:
+    """Say whether there is anything by this name, readable or not: a broken link is something too."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _unlisted(root: Path, part: Part) -> list[Problem]:
+    """Return the folders that cannot be listed: a pattern finds nothing in them, and says nothing."""
+    problems = []
+    for pattern in part.annotations:
+        if "*" not in pattern:
+            continue
+        pieces = PurePosixPath(pattern).parts
+        plain = next(number for number, piece in enumerate(pieces) if "*" in piece)
+        folder = PurePosixPath(*pieces[:plain])
+        try:
+            os.scandir(root / folder).close()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            problems.append(Problem("unreadable annotations", str(folder), error.strerror or str(error)))
+    return problems
 
 
 def _problems_of(annotation: Annotation, measured: float | None, *, expects_answers: bool) -> list[Problem]:
@@ -281,18 +246,3 @@ def _problems_of(annotation: Annotation, measured: float | None, *, expects_answ
         Problem("empty", annotation.id, "a text without words") for words in texts if not words.strip()
     ]
     return problems
-
-
-def _row(part: PartCoverage) -> list[str]:
-    start = [part.dataset, part.split, ", ".join(part.tasks)]
-    if not part.files:
-        return [*start, "-", "-", "-", "no annotation file here"]
-    counts = Counter(problem.kind for problem in part.problems)
-    return [
-        *start,
-        f"{part.annotated}" + (f" of {part.expected}" if part.expected is not None else ""),
-        f"{part.annotated_videos}"
-        + (f" of {part.expected_videos}" if part.expected_videos is not None else ""),
-        f"{part.found} ({part.found / max(1, part.annotated_videos):.0%})",
-        ", ".join(f"{counts[kind]} {kind}" for kind in KINDS if counts[kind]) or "none",
-    ]

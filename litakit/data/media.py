@@ -34,10 +34,13 @@ def find_media(root: Path, media: Media, video: str) -> Path | None:
         video: what the annotations call it, with or without an ending.
 
     Raises:
-        AnnotationError: a name that would lead out of the data root.
+        AnnotationError: no name, or one that would lead out of the data root.
     """
     name = media.name_of(video)
-    if not video or ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() or "\\" in name:
+    path = PurePosixPath(name)
+    if not video or not path.parts:
+        raise AnnotationError(f"{video!r} is no name of a video")
+    if ".." in path.parts or path.is_absolute() or "\\" in name:
         raise AnnotationError(f"{video!r} is no name of a video: it leads out of the data root")
     place = root / media.folder / name
     for candidate in _candidates(place, media):

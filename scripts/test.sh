@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/environment.sh
-litakit_environment dev,quant
+litakit_environment dev,quant,scale
 export PATH="$LITAKIT_ROOT/.venv/bin:$PATH"
 
 # What pip cannot install. A test that needs one that is missing is skipped, and counted at the end.

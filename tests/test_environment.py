@@ -48,7 +48,7 @@ def test_conda_asks_for_what_pyproject_asks_for():
     assert CONDA["channels"] == ["conda-forge", "nodefaults"]
 
 
-@pytest.mark.parametrize("extra", [None, "quant", "dev"])
+@pytest.mark.parametrize("extra", [None, "quant", "scale", "dev"])
 def test_the_tested_versions_are_inside_the_ranges(extra):
     for wanted in CORE if extra is None else EXTRAS[extra]:
         if wanted.marker is None or wanted.marker.evaluate(default_environment()):
@@ -64,7 +64,7 @@ def test_every_upper_bound_is_above_its_lower_bound():
 
 def test_everything_that_is_needed_has_a_tested_version():
     """Down to what needs nothing; the libraries of CUDA follow from torch's version."""
-    todo, seen = [*CORE, *EXTRAS["dev"], *EXTRAS["quant"]], set()
+    todo, seen = [*CORE, *EXTRAS["dev"], *EXTRAS["quant"], *EXTRAS["scale"]], set()
     while todo:
         wanted = todo.pop()
         name = canonicalize_name(wanted.name)

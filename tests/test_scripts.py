@@ -185,7 +185,7 @@ def test_the_build_of_torch_is_announced_before_anything_is_fetched(checkout, of
 
 def with_programs(checkout, *names):
     """The programs that litakit's installation brings, which only write down that they ran."""
-    make(checkout, "dev,quant")
+    make(checkout, "dev,quant,scale")
     for name in names:
         write_program(checkout / ".venv" / "bin" / name, RECORDER)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from litakit.cli import data_frames, data_prepare
+from litakit.cli import data_features, data_frames, data_prepare
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ Manifests = Annotated[
 ]
 
 app.command()(data_frames.frames)
+app.command()(data_features.features)
 app.command()(data_prepare.prepare)
 app.command()(data_prepare.describe)
 

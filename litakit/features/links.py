@@ -277,7 +277,8 @@ def list_encoders(folder: str | os.PathLike[str]) -> tuple[EncoderFacts, ...]:
     >>> list_encoders("no/such/folder")
     ()
     """
-    return tuple(_read_encoder(place) for place in sorted(Path(folder).glob("encoders/*.json")))
+    # Not those that begin with a dot, which are not finished.
+    return tuple(_read_encoder(place) for place in sorted(Path(folder).glob("encoders/[!.]*.json")))
 
 
 def _choose(folder: Path, identity: str | None) -> EncoderFacts:

@@ -404,6 +404,20 @@ def test_the_command_lists_saves_and_fails(tmp_path):
     assert run(manifest, "--root", tmp_path).exit_code == 0
 
 
+def test_the_report_lies_beside_the_features_unless_said_otherwise(tmp_path):
+    manifest = tmp_path / "own.yaml"
+    own(tmp_path, "video,start,end,caption\ngone,0,1,x\n")
+    result = run(manifest, "--root", tmp_path)
+    assert CoverageReport.load(tmp_path / "features" / "coverage.json").summary()["parts"][0]["found"] == 0
+    shutil.rmtree(tmp_path / "features")
+    (tmp_path / "features").write_text("a file where the folder would be")
+    blocked = run(manifest, "--root", tmp_path)
+    assert blocked.stdout == result.stdout
+    assert "the report is not saved (" in blocked.stderr
+    refused = run(manifest, "--root", tmp_path, "--out", tmp_path / "features" / "report.json")
+    assert refused.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

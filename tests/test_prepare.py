@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from litakit.cli import app
 from litakit.data.annotations import AnnotationError
+from litakit.data.coverage import check
 from litakit.data.manifests import load_manifest
 from litakit.data.mixture_spec import load_mixture, mixture_of
 from litakit.data.prepare import prepare
@@ -108,6 +109,22 @@ def test_only_found_leaves_out_what_has_no_video(tmp_path):
     found = prepare(*parts, tmp_path, tmp_path / "found", only_found=True)
     assert [file.num_samples for file in found.files] == [1, 1]
     assert {(entry.id, entry.reason) for entry in found.left_out} == {("a", "missing: mine/a.mp4")}
+
+
+def test_words_alone_need_no_video(tmp_path):
+    said = [{"from": "human", "value": "What is a cup?"}, {"from": "gpt", "value": "A thing to drink from."}]
+    own(tmp_path, json.dumps([{"id": "w", "conversations": said}]))
+    manifest = (tmp_path / "mine.yaml").read_text()
+    manifest = manifest.replace("captions_json", "conversations_json").replace("[event_loc, dvc]", "[imgqa]")
+    (tmp_path / "mine.yaml").write_text(manifest)
+    parts = mixture_of([load_manifest(tmp_path / "mine.yaml")])
+    prepared = prepare(*parts, tmp_path, tmp_path / "out", only_found=True)
+    assert not prepared.left_out
+    (row,) = rows(tmp_path / "out" / "mine.train.imgqa.jsonl")
+    assert (row["video"], row["path"], row["messages"][0]["content"]) == (None, None, "What is a cup?")
+    report = check(tmp_path, [load_manifest(tmp_path / "mine.yaml")])
+    assert report.ok
+    assert (report.parts[0].annotated, report.parts[0].annotated_videos) == (1, 0)
 
 
 def test_missing_annotation_files_are_all_named_before_anything_is_written(tmp_path):

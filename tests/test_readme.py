@@ -28,7 +28,7 @@ def blocks(language: str) -> list[str]:
 
 def test_every_block_has_a_language_that_a_test_here_handles() -> None:
     assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "", "bibtex", "yaml"}
-    assert (len(blocks("python")), len(blocks("text")), len(blocks("yaml"))) == (1, 1, 1)
+    assert (len(blocks("python")), len(blocks("text")), len(blocks("yaml"))) == (2, 1, 1)
 
 
 @pytest.mark.slow
@@ -82,7 +82,20 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
         assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
         ran.append(line.split()[1])
         told[line] = result.stdout
-    assert ran == ["ask", "audit", "doctor", "data", "data", "ask", "convert"]
+    assert ran == ["ask", "audit", "doctor", *["data"] * 5, "ask", "convert"]
+    assert (
+        "kitchen.train.event_loc.jsonl" in told["litakit data prepare kitchen.yaml --root . --out prepared"]
+    )
+    assert "1 made" in told["litakit data features kitchen.yaml --root . --model tiny"]
+    batch = subprocess.run(
+        [sys.executable, "-c", blocks("python")[1]],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert re.match(r"torch.Size\(\[16, \d+\]\) torch.Size\(\[16, 164, 160\]\)", batch.stdout)
     assert "1 (100%)" in told["litakit data check kitchen.yaml --root ."]
     assert (tmp_path / "lita-13b" / "config.json").is_file()
 
@@ -111,8 +124,8 @@ def test_the_question_is_about_the_sample() -> None:
     from litakit.data.synthetic import SAMPLE_SEED, captions, make_scene
 
     told = [event.caption for event in captions(make_scene(SAMPLE_SEED))]
-    assert told.count("The red circle jumps.") == 1
-    assert README.count("When does the red circle jump?") == 2
+    assert told.count("The pink triangle jumps.") == 1
+    assert README.count("When does the pink triangle jump?") == 2
 
 
 def test_size_of_the_bundled_model() -> None:

@@ -1,5 +1,7 @@
 """Tasks: what each makes of an annotation, by hand-written examples, and their ways of asking."""
 
+import json
+
 import pytest
 
 from litakit.data.annotations import Annotation, Pair, TimedCaption
@@ -70,6 +72,18 @@ def test_image_qa_keeps_the_words():
     (sample,) = made(ASKED, "imgqa")
     assert sample.subjects == ("who runs", "Why?")
     assert sample.spans == ()
+
+
+def test_a_conversation_in_words_alone_has_no_video_and_is_put_as_it_stands(tmp_path):
+    said = [{"from": "human", "value": "What is a cup?"}, {"from": "gpt", "value": "A thing to drink from."}]
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "w", "conversations": said}]))
+    (annotation,) = read_annotations(tmp_path / "a.json", "conversations_json")
+    assert annotation.video is None
+    (sample,) = made(annotation, "imgqa")
+    assert sample.video is None
+    assert [message.video for message in sample.messages] == [False, False]
+    assert sample.messages[0].content == "What is a cup?"
+    assert sample.paraphrased(3).messages == sample.messages
 
 
 def test_reasoning_has_the_span_of_its_first_two_times():

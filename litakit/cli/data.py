@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litakit.cli import data_features, data_frames, data_prepare
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
+
+if TYPE_CHECKING:
+    from litakit.data.coverage import CoverageReport
 
 app = typer.Typer(
     name="data", no_args_is_help=True, help="Data sets: what they are, and what of them is here."
@@ -61,7 +64,10 @@ def list_manifests(
 def check(
     manifests: Manifests = None,
     root: Annotated[Path, typer.Option(help="Data root: the folder that holds the data sets.")] = Path(),
-    out: Annotated[Path | None, typer.Option(help="Save the whole report here, as JSON.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Save the whole report here; by default as features/coverage.json in the root."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Decoding processes; by default one a core, at most 8.")
     ] = None,
@@ -79,8 +85,7 @@ def check(
         named = [load_manifest(path) for path in manifests] if manifests else None
         with progress_bar("opening") as progress:
             report = check_data(root, named, num_workers=workers, progress=progress)
-        if out is not None:
-            report.save(out)
+        _save(report, root, out)
     if json_output:
         typer.echo(report.to_json())
     else:
@@ -88,3 +93,14 @@ def check(
     absent = [part.dataset for part in report.parts if named and not part.files]
     if not report.ok or absent:
         raise typer.Exit(DONE_WITH_FAILURES)
+
+
+def _save(report: CoverageReport, root: Path, out: Path | None) -> None:
+    """Save the report beside the features; a root that cannot be written is no reason to end."""
+    place = root / "features" / "coverage.json" if out is None else out
+    try:
+        report.save(place)
+    except OSError as error:
+        if out is not None:
+            raise
+        typer.echo(f"litakit: the report is not saved ({error}): give --out", err=True)

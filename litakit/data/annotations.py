@@ -31,14 +31,14 @@ class Annotation:
 
     Attributes:
         id: of the entry; data sets mean it to be unique.
-        video: what the video is called, with or without a file's ending.
+        video: what the video (or image) is called, with or without a file's ending; None where there is none.
         duration: of the video in seconds, as written; None where the file does not say it.
         captions: timed sentences, in file order.
         pairs: questions and answers, in file order.
     """
 
     id: str
-    video: str
+    video: str | None
     duration: float | None = None
     captions: tuple[TimedCaption, ...] = ()
     pairs: tuple[Pair, ...] = ()

@@ -122,12 +122,12 @@ class _Part:
     @property
     def videos(self) -> set[Name]:
         """What its videos are called in every data set."""
-        return {self._bare(annotation.video) for annotation in self.annotations}
+        return {self._bare(annotation.video) for annotation in self.annotations if annotation.video}
 
     def find_videos(self, root: Path) -> None:
         """Look for each video that the annotations name."""
         for annotation in self.annotations:
-            if annotation.video not in self.sources:
+            if annotation.video is not None and annotation.video not in self.sources:
                 self.sources[annotation.video] = self._find(root, annotation.video)
 
     def coverage(self, opened: Opened, judged: Mapping[Name, Sequence[str]]) -> PartCoverage:
@@ -150,7 +150,7 @@ class _Part:
             if times > 1:
                 self._note("duplicate", name, f"{times} times")
         for annotation in self.annotations:
-            info = infos.get(annotation.video)
+            info = infos.get(annotation.video) if annotation.video is not None else None
             measured = info.duration if info is not None else None
             self.problems += _problems_of(annotation, measured, expects_answers=self.part.use == "train")
         whole = self.part.reader == "conversations_json"

@@ -170,7 +170,7 @@ def _videos_of(files: Sequence[Path], part: Part) -> Iterator[str]:
     seen: set[str] = set()
     for file in files:
         for annotation in read_annotations(file, part.reader):
-            if annotation.video not in seen:
+            if annotation.video is not None and annotation.video not in seen:
                 seen.add(annotation.video)
                 yield annotation.video
 

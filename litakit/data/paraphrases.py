@@ -90,7 +90,7 @@ def conversation(
 ) -> tuple[Message, ...]:
     """Return questions and answers in turn, the first question put in one of the task's ways.
 
-    The others go on with the conversation, so they are put as they are.
+    The others go on with the conversation, so they are put as they are; so is one without a video.
 
     Args:
         task: whose ways.
@@ -103,7 +103,8 @@ def conversation(
     said: list[Message] = []
     short = SHORT_ANSWERS[style][way % NUM_PARAPHRASES]
     for turn, (subject, answer) in enumerate(zip(subjects, answers, strict=True)):
-        words = PARAPHRASES[task][0 if turn else way % NUM_PARAPHRASES].replace("{}", subject)
+        ways = PARAPHRASES[task] if has_video and turn == 0 else PARAPHRASES[task][:1]
+        words = ways[way % len(ways)].replace("{}", subject)
         said.append(Message("user", f"{words} {short}".rstrip(), video=has_video and turn == 0))
         said.append(Message("assistant", answer))
     return tuple(said)

@@ -172,14 +172,12 @@ def _samples(
                     continue
                 seen.add(annotation.id)
                 try:
-                    place = _place(root, media, annotation.video, places)
+                    path, is_there = _path(root, media, annotation.video, places)
                 except AnnotationError as error:
                     lose(part, annotation.id, str(error))
                     continue
-                path = place or root / media.folder / media.expected_name_of(annotation.video)
-                path_name = path.relative_to(root).as_posix()
-                if only_found and place is None:
-                    lose(part, annotation.id, f"missing: {path_name}")
+                if only_found and not is_there:
+                    lose(part, annotation.id, f"missing: {path}")
                     continue
                 samples, left_out = samples_of(
                     annotation, source.task, source=name, split=part.split, style=part.style
@@ -187,12 +185,19 @@ def _samples(
                 for what, reason in left_out:
                     lose(part, what, reason)
                 for sample in samples:
-                    yield replace(sample, path=path_name, fps=media.fps)
+                    yield replace(sample, path=path, fps=media.fps if path else None)
 
 
-def _place(root: Path, media: Media, video: str, places: dict[tuple[str, str], Path | None]) -> Path | None:
-    """Look a video up once, however many annotations name it."""
+def _path(
+    root: Path, media: Media, video: str | None, places: dict[tuple[str, str], Path | None]
+) -> tuple[str | None, bool]:
+    """Return where a video lies or should lie below the root, and whether it is there; looked up once."""
+    if video is None:
+        return None, True
     key = (f"{media.folder}/{media.name}", video)
     if key not in places:
         places[key] = find_media(root, media, video)
-    return places[key]
+    place = places[key]
+    if place is None:
+        return f"{media.folder}/{media.expected_name_of(video)}", False
+    return place.relative_to(root).as_posix(), True

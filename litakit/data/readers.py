@@ -85,7 +85,8 @@ def read_qa(path: Path) -> Iterator[Annotation]:
 def read_conversations(path: Path) -> Iterator[Annotation]:
     """Read `[{"id", "image", "conversations": [{"from", "value"}]}]`, as LLaVA-Instruct has it.
 
-    The `<image>` in the first question is taken out: where the image stands is the prompt's matter.
+    The `<image>` in the first question is taken out: where the image stands is the prompt's matter. An entry
+    without an image is a conversation in words alone.
     """
     for index, entry in _items(path):
         place = f"{path}: entry {index}"
@@ -104,7 +105,8 @@ def read_conversations(path: Path) -> Iterator[Annotation]:
             for question, answer in zip(said[::2], said[1::2], strict=True)
         ]
         name = name_of(entry, "id", index, place)
-        yield Annotation(name, field(entry, "image", str, place), None, (), tuple(pairs))
+        image = field(entry, "image", str, place) if "image" in entry else None
+        yield Annotation(name, image, None, (), tuple(pairs))
 
 
 def read_rtl_train(path: Path) -> Iterator[Annotation]:

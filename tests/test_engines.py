@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 from litakit.cli import app
 from litakit.data.engines import run
+from litakit.data.frames import extract, frame_jobs
 from litakit.data.jobs import JobRecord, JobReport
+from litakit.data.manifests import load_manifest
 from tests.conftest import GOLDEN
 from tests.test_encode import MANIFEST, annotate, tree
 from tests.video_files import constant_rate
@@ -301,6 +303,35 @@ def test_every_engine_gives_the_same_bit_for_bit(root, tmp_path, ray_address):
     assert features(root, tmp_path / "local", *engines["ray"])[1].startswith(
         "0 made, 5 there before, 2 failed"
     )
+
+
+def frames_by_daft(root, videos, *manifests):
+    jobs = frame_jobs([load_manifest(path) for path in manifests], root, videos)
+    sys.stdout.write(str(run(extract, jobs, engine="daft", num_workers=2)))
+
+
+@pytest.mark.slow
+def test_frames_are_made_by_daft_as_here(root, tmp_path):
+    text = MANIFEST.replace("{kind: video, folder: set, suffixes: [.mp4, .webm]}", FRAMES)
+    (tmp_path / "frames.yaml").write_text(text)
+    made = {}
+    for name in ("local", "daft"):
+        place = tmp_path / name
+        place.mkdir()
+        annotate(place, train=["v0", "v1", "v2"])
+        if name == "local":
+            jobs = frame_jobs([load_manifest(tmp_path / "frames.yaml")], place, root / "set")
+            said = str(run(extract, jobs))
+        else:
+            result = python("frames_by_daft(*sys.argv[1:])", place, root / "set", tmp_path / "frames.yaml")
+            said = result.stdout
+        assert said.startswith("2 made, 0 there before, 1 failed\n  frames/v2: "), said
+        made[name] = tree(place)
+    assert made["daft"] == made["local"]
+    assert sum(path.endswith(".jpg") for path in made["local"]) >= 8
+
+
+FRAMES = "{kind: frames, folder: frames, fps: 5}"
 
 
 @pytest.mark.slow

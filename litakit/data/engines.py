@@ -33,7 +33,7 @@ ENVIRONMENT = MappingProxyType(
         "RAY_DISABLE_DASHBOARD": "1",
     }
 )
-"""Set in this process before Daft and Ray are loaded, unless it is set already."""
+"""Set in this process before Daft and Ray are loaded, and in those of a cluster, unless it is set already."""
 
 J = TypeVar("J", bound=Job)
 
@@ -168,7 +168,8 @@ def _connect(ray_address: str) -> None:
     if ray.is_initialized():
         return
     _check_reachable(ray_address)
-    environment = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    passed_on = (*ENVIRONMENT, "OMP_NUM_THREADS")
+    environment = {name: os.environ[name] for name in passed_on if name in os.environ}
     package = Path(__file__).parents[2]
     if package.name not in ("site-packages", "dist-packages"):  # a checkout: workers find it where we did
         paths = [str(package), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -20,7 +20,7 @@ from litakit.data.synthetic import write_dataset
 def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     write_dataset(root / "shapes" / "train", range(31, 39), videos=False)
-    prepare(*load_mixture("shapes"), root, root / "out")
+    prepare(*load_mixture("shape-world"), root, root / "out")
     return root / "out"
 
 
@@ -206,4 +206,4 @@ def test_what_is_no_mixture(tmp_path):
 
 def test_the_mixture_goes_by_its_yaml(mixture):
     assert MixtureSpec(name="a", title="b", tasks=load_mixture("lita")[0].tasks).epoch_size == 50_000
-    assert (mixture.name, mixture.num_epochs, mixture.epoch_size) == ("shapes", 1, 2000)
+    assert (mixture.name, mixture.num_epochs, mixture.epoch_size) == ("shape-world", 1, 2000)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from litakit.data._yaml import ManifestError
-from litakit.data.manifests import SHIPPED, load_manifest
+from litakit.data.manifests import SHIPPED, load_manifest, shipped_manifests
 from litakit.data.mixture_spec import find_parts, load_mixture, mixture_of, shipped_mixtures
 
 
@@ -31,7 +31,7 @@ def test_the_published_mixture():
 
 def test_every_mixture_that_comes_along_has_its_data_sets():
     names = {spec.name for spec in shipped_mixtures()}
-    assert {"lita", "lita-rtl-only", "lita-rtl-video", "shapes"} <= names
+    assert {"lita", "lita-rtl-only", "lita-rtl-video", "shape-world"} <= names
     for name in names:
         spec, parts = load_mixture(name)
         assert spec.name == name
@@ -104,5 +104,9 @@ def test_names_of_data_sets_make_a_mixture_of_all_their_tasks():
         ("rtl", "activitynet-rtl"),
     ]
     assert spec.name == "activitynet-captions"
-    assert find_parts(["shapes"])[0].epoch_size == 2000  # a name that both have is the mixture's
+    assert find_parts(["shape-world"])[0].epoch_size == 2000
+    mixtures = {spec.name for spec in shipped_mixtures()}
+    assert not mixtures & {manifest.name for manifest in shipped_manifests()}
+    with pytest.raises(ManifestError, match="litta: no such data set or mixture; give a YAML"):
+        find_parts(["litta"])
     assert {part.split for part in find_parts([SHIPPED / "shapes.yaml"], "val")[1]} == {"val"}

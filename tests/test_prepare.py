@@ -34,7 +34,7 @@ def rows(path):
 
 
 def test_samples_hold_what_the_annotations_say(root, tmp_path):
-    prepared = prepare(*load_mixture("shapes"), root, tmp_path)
+    prepared = prepare(*load_mixture("shape-world"), root, tmp_path)
     assert not prepared.left_out
     assert (tmp_path / "left_out.jsonl").read_text() == ""
     annotations = list(read_annotations(root / "shapes/train/event_loc.json", "captions_json"))
@@ -56,7 +56,7 @@ def test_samples_hold_what_the_annotations_say(root, tmp_path):
 
 def test_the_same_bytes_every_time(root, tmp_path):
     for name in ("a", "b"):
-        prepare(*load_mixture("shapes"), root, tmp_path / name)
+        prepare(*load_mixture("shape-world"), root, tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert len(files) == 5 + 2
     assert files == sorted(path.name for path in (tmp_path / "b").iterdir())
@@ -136,7 +136,7 @@ def test_missing_annotation_files_are_all_named_before_anything_is_written(tmp_p
 
 
 def test_a_full_disk_leaves_what_was_there(root, tmp_path, monkeypatch):
-    prepare(*load_mixture("shapes"), root, tmp_path)
+    prepare(*load_mixture("shape-world"), root, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     calls = []
 
@@ -147,13 +147,13 @@ def test_a_full_disk_leaves_what_was_there(root, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        prepare(*load_mixture("shapes"), root, tmp_path)
+        prepare(*load_mixture("shape-world"), root, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_command_line(root, tmp_path):
     run = CliRunner().invoke
-    result = run(app, ["data", "prepare", "shapes", "--root", str(root), "--out", str(tmp_path / "out")])
+    result = run(app, ["data", "prepare", "shape-world", "--root", str(root), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "shapes.train.rtl.jsonl" in result.stdout
     result = run(app, ["data", "describe", str(tmp_path / "out"), "--json"])

@@ -1,4 +1,4 @@
-"""Options that `ask` and `chat` share, and what becomes of them."""
+"""Options that several verbs share, and what becomes of them."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ Fps = Annotated[float | None, typer.Option(help="Frames a second, for a folder o
 Duration = Annotated[float | None, typer.Option(help="Seconds, for a folder of frames.")]
 Refine = Annotated[bool, typer.Option("--refine", help="Look a second time, closer, at the first answer.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the prompt and the raw tokens, on stderr.")]
+Engine = Annotated[
+    Literal["local", "daft"],
+    typer.Option(help="local: this process; daft: Daft, on this machine or a Ray cluster."),
+]
+RayAddress = Annotated[str | None, typer.Option(help="host:port of a Ray cluster that Daft takes.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes at once, for daft.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no video features on disk.")]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
-from litakit.cli._options import Base, Device
+from litakit.cli._options import Base, Device, Engine, RayAddress, Workers
 
 if TYPE_CHECKING:
     from litakit.data.manifests import Manifest, Part
@@ -40,14 +40,9 @@ def features(
     split: Annotated[
         str | None, typer.Option(help="Only this split of the data sets; a mixture says its splits itself.")
     ] = None,
-    engine: Annotated[
-        Literal["local", "daft"],
-        typer.Option(help="local: this process; daft: Daft, on this machine or a Ray cluster."),
-    ] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="host:port of a Ray cluster that Daft takes.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes at once, for daft.")] = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    workers: Workers = None,
     gpus_per_worker: Annotated[
         float, typer.Option(min=0.0, help="GPUs, or share of one, of a process on a Ray cluster.")
     ] = 0.0,
@@ -84,21 +79,15 @@ def features(
 
 
 def _parts(names: Sequence[Path], split: str | None) -> list[tuple[Manifest, Part]]:
-    """The parts that names stand for: those of data sets, or of a mixture."""
+    """The parts that names stand for: those of a mixture, or of data sets."""
     from litakit.data._yaml import ManifestError
     from litakit.data.manifests import load_manifest
-    from litakit.data.mixture_spec import load_mixture
+    from litakit.data.mixture_spec import is_mixture, load_mixture
 
-    try:
-        parts = [(manifest, part) for manifest in map(load_manifest, names) for part in manifest.parts]
-    except ManifestError as no_manifest:
-        if len(names) > 1:
-            raise
-        try:
-            _, sources = load_mixture(names[0])
-        except ManifestError as no_mixture:
-            raise ManifestError(f"no data set: {no_manifest}; and no mixture: {no_mixture}") from no_mixture
+    if len(names) == 1 and is_mixture(names[0]):
+        _, sources = load_mixture(names[0])
         return [(source.manifest, part) for source in sources for part in source.parts]
+    parts = [(manifest, part) for manifest in map(load_manifest, names) for part in manifest.parts]
     chosen = [(manifest, part) for manifest, part in parts if split in (None, part.split)]
     if not chosen:
         offers = ", ".join(sorted({part.split for _, part in parts}))

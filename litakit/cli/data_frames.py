@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
+from litakit.cli._options import Engine, RayAddress, Workers
 
 
 def frames(
@@ -24,6 +25,9 @@ def frames(
         str, typer.Option(help="Width x height in pixels, such as 320x240; native keeps the video's.")
     ] = "320x240",
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the jpgs, 1 to 100.")] = 90,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
+    workers: Workers = None,
 ) -> None:
     """Make the folders of frames that data sets are read from; those that are there stay as they are.
 
@@ -31,8 +35,8 @@ def frames(
     1 where a video could not be read or is not there; each is listed with the reason.
     """
     with one_line_errors():
+        from litakit.data.engines import run
         from litakit.data.frames import extract, frame_jobs
-        from litakit.data.jobs import run_jobs
         from litakit.data.manifests import load_manifest
         from litakit.progress import progress_bar
 
@@ -45,13 +49,10 @@ def frames(
             quality=quality,
         )
         with progress_bar("frames") as progress:
-            report = run_jobs(extract, jobs, progress)
+            report = run(
+                extract, jobs, engine=engine, ray_address=ray_address, num_workers=workers, progress=progress
+            )
     typer.echo(str(report))
-    odd = [record for record in report.records if record.status == "made" and record.reason]
-    if odd:
-        typer.echo(f"made, though something is odd about {len(odd)}:")
-    for record in odd:
-        typer.echo(f"  {record.id}: {record.reason}")
     if report.failures:
         raise typer.Exit(DONE_WITH_FAILURES)
 

@@ -17,7 +17,7 @@ from litakit.data.annotations import AnnotationError
 from litakit.data.jobs import JobRecord
 from litakit.data.manifests import Manifest, Media, Part
 from litakit.data.media import annotation_files, find_media, media_of
-from litakit.data.readers import read_annotations
+from litakit.data.readers import videos_of
 from litakit.features import EncoderFacts, FeatureFolder, SourceStamp, VideoEncoder
 from litakit.video import VideoError
 
@@ -176,7 +176,7 @@ def feature_jobs(parts: Sequence[tuple[Manifest, Part]], root: str | os.PathLike
             missed.append(f"{manifest.name} {part.split} ({', '.join(part.annotations)})")
             continue
         media = media_of(manifest, part)
-        for video in _videos_of(files, part):
+        for video in videos_of(files, part.reader):
             job = _job_of(folder, media, video)
             jobs.setdefault((job.path, job.fps), job)
     if missed and not jobs:
@@ -184,16 +184,6 @@ def feature_jobs(parts: Sequence[tuple[Manifest, Part]], root: str | os.PathLike
     for name in missed:
         logger.warning("left out, since its annotations are not here: %s", name)
     return list(jobs.values())
-
-
-def _videos_of(files: Sequence[Path], part: Part) -> Iterator[str]:
-    """Each once: most have many annotations."""
-    seen: set[str] = set()
-    for file in files:
-        for annotation in read_annotations(file, part.reader):
-            if annotation.video is not None and annotation.video not in seen:
-                seen.add(annotation.video)
-                yield annotation.video
 
 
 def _job_of(root: Path, media: Media, video: str) -> EncodeJob:

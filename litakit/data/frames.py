@@ -15,7 +15,7 @@ from litakit.data.annotations import AnnotationError
 from litakit.data.jobs import JobRecord
 from litakit.data.manifests import Manifest, Media, Part
 from litakit.data.media import annotation_files, find_media, media_of
-from litakit.data.readers import read_annotations
+from litakit.data.readers import videos_of
 from litakit.video import VideoError, extract_frames
 from litakit.video._extract import QUALITY, SIZE
 
@@ -74,7 +74,8 @@ def frame_jobs(
     Args:
         manifests: of the data sets.
         root: the data root.
-        videos: folder of the video files, called as in the annotations, with or without `v_` and the ending.
+        videos: folder of the video files, in it or in folders of it, called as in the annotations, with or
+            without `v_` and the ending.
         fps: frames a second; None takes each manifest's, and another would be read at the wrong times.
         size: width and height in pixels; None keeps the video's.
         quality: of the jpgs, 1 to 100.
@@ -84,7 +85,8 @@ def frame_jobs(
         AnnotationError: annotations cannot be read, or there are none.
         NotADirectoryError: no such root or folder of videos.
     """
-    base, files = Path(root), _VideoFiles(Path(videos))
+    # Processes on other machines have working folders of their own.
+    base, files = Path(root).absolute(), _VideoFiles(Path(videos).absolute())
     if not base.is_dir():
         raise NotADirectoryError(f"{base}: no such data root; expected a folder that holds the data sets")
     jobs: dict[str, FrameJob] = {}
@@ -95,7 +97,7 @@ def frame_jobs(
             if not any(file.is_file() for file in listed):
                 missed.append(f"{manifest.name} {part.split} ({', '.join(part.annotations)})")
                 continue
-            for video in _videos_of(listed, part):
+            for video in videos_of(listed, part.reader):
                 name = str(PurePosixPath(media.folder, media.name_of(video)))
                 job = jobs.get(name)
                 if job is None:
@@ -165,16 +167,6 @@ def _frame_parts(manifest: Manifest, fps: float | None) -> Iterator[tuple[Part, 
         yield part, media
 
 
-def _videos_of(files: Sequence[Path], part: Part) -> Iterator[str]:
-    """Yield the different videos of a part, in the order of its annotations."""
-    seen: set[str] = set()
-    for file in files:
-        for annotation in read_annotations(file, part.reader):
-            if annotation.video is not None and annotation.video not in seen:
-                seen.add(annotation.video)
-                yield annotation.video
-
-
 def _job(
     name: str,
     root: Path,
@@ -198,7 +190,7 @@ def _job(
 
 
 class _VideoFiles:
-    """The video files of a folder, by one look into it."""
+    """The video files of a folder and the folders in it, by one look."""
 
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
@@ -208,15 +200,15 @@ class _VideoFiles:
 
     def _listed(self) -> Mapping[str, Path]:
         found = [
-            (VIDEO_SUFFIXES.index(suffix), entry.name)
-            for entry in os.scandir(self.folder)
-            if (suffix := Path(entry.name).suffix.lower()) in VIDEO_SUFFIXES
-            and not entry.name.startswith(".")
+            (VIDEO_SUFFIXES.index(suffix), name, folder)
+            for folder, _, names in os.walk(self.folder)
+            for name in names
+            if (suffix := Path(name).suffix.lower()) in VIDEO_SUFFIXES and not name.startswith(".")
         ]
         by_name: dict[str, Path] = {}
-        for _, name in sorted(found):
-            path = self.folder / name
-            by_name[name] = path
+        for _, name, folder in sorted(found):
+            path = Path(folder, name)
+            by_name.setdefault(name, path)
             by_name.setdefault(path.stem, path)
         return by_name
 

@@ -32,7 +32,7 @@ class JobRecord:
     Attributes:
         id: of the job.
         status: "made" now, "kept" from an earlier run, or "failed".
-        reason: why it failed.
+        reason: why it failed, or what is odd about what was made.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Work(Protocol[J_contra]):
 
 @dataclass(frozen=True)
 class JobReport:
-    """How a run ended, its records in the order of its jobs; it prints as one line and its failures."""
+    """How a run ended, its records in the order of its jobs; it prints as a line and what went wrong."""
 
     records: tuple[JobRecord, ...]
 
@@ -61,7 +61,11 @@ class JobReport:
     def __str__(self) -> str:
         counts = Counter(record.status for record in self.records)
         head = f"{counts['made']} made, {counts['kept']} there before, {counts['failed']} failed"
-        return "\n".join([head, *(f"  {record.id}: {record.reason}" for record in self.failures)])
+        odd = [record for record in self.records if record.status == "made" and record.reason]
+        lines = [head, *(f"  {record.id}: {record.reason}" for record in self.failures)]
+        if odd:
+            lines.append(f"made, though something is odd about {len(odd)}:")
+        return "\n".join([*lines, *(f"  {record.id}: {record.reason}" for record in odd)])
 
 
 def run_jobs(work: Work[J], jobs: Sequence[J], progress: Progress | None = None) -> JobReport:

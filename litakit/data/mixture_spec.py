@@ -170,24 +170,39 @@ def find_parts(
     """Return the mixture that is named; or that of everything in a split of the data sets that are named.
 
     Args:
-        names: a mixture's name or YAML file; or those of manifests. A name that both have is the mixture's.
+        names: a mixture's name or YAML file; or those of manifests.
         split: of the manifests; a mixture says its splits itself.
 
     Raises:
         ManifestError: as `load_mixture` and `mixture_of`.
     """
-    if len(names) == 1 and _is_mixture(Path(names[0])):
+    if len(names) == 1 and is_mixture(names[0]):
         return load_mixture(names[0])
     return mixture_of([load_manifest(name) for name in names], split)
 
 
-def _is_mixture(file: Path) -> bool:
-    if file.suffix not in (".yaml", ".yml"):
-        return (MIXTURES / f"{file.name}.yaml").exists()
-    try:
-        return bool({"tasks", "epoch_size"} & set(yaml.safe_load(file.read_bytes())))
-    except (OSError, yaml.YAMLError, TypeError):
-        return False
+def is_mixture(path: str | os.PathLike[str]) -> bool:
+    """Whether a name or a YAML file is a mixture's, and not a manifest's.
+
+    Raises:
+        ManifestError: neither has that name.
+
+    >>> is_mixture("lita"), is_mixture("youcook2")
+    (True, False)
+    """
+    file = Path(path)
+    if file.suffix in (".yaml", ".yml"):
+        try:
+            return "parts" not in yaml.safe_load(file.read_bytes())
+        except (OSError, yaml.YAMLError, TypeError):
+            return False  # reading it as a manifest says what is wrong
+    sets, mixtures = (sorted(known.stem for known in place.glob("*.yaml")) for place in (SHIPPED, MIXTURES))
+    if file.name not in (*sets, *mixtures) and not file.exists():
+        raise ManifestError(
+            f"{path}: no such data set or mixture; give a YAML file, a data set out of {', '.join(sets)}, "
+            f"or a mixture out of {', '.join(mixtures)}"
+        )
+    return file.name in mixtures
 
 
 def _parts(manifest: Manifest, split: str, task: Task) -> tuple[Part, ...]:

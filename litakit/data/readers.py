@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,6 +45,20 @@ def read_annotations(path: str | os.PathLike[str], reader: str) -> Iterator[Anno
         raise AnnotationError(f"{file}: cannot be read ({error.strerror or error})") from error
     except RowError as error:
         raise AnnotationError(str(error)) from error
+
+
+def videos_of(files: Iterable[Path], reader: str) -> Iterator[str]:
+    """Yield each different video that some files name, in the order of their annotations.
+
+    Raises:
+        AnnotationError: as `read_annotations`.
+    """
+    seen: set[str] = set()
+    for file in files:
+        for annotation in read_annotations(file, reader):
+            if annotation.video is not None and annotation.video not in seen:
+                seen.add(annotation.video)
+                yield annotation.video
 
 
 def read_captions(path: Path) -> Iterator[Annotation]:

@@ -133,6 +133,18 @@ def test_weights_hold_and_an_event_is_drawn_by_way_of_its_video(tmp_path):
     assert "<td>62.5%</td>" in table._repr_html_()
 
 
+def test_events_of_one_video_belong_together_wherever_they_stand(tmp_path):
+    write_samples(tmp_path, "a", {"a0": 2, "a1": 8})
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines[1::2], *lines[::2]]) + "\n")
+    write_mixture(tmp_path, [("event_loc", "a", 1, 1)], epoch_size=20_000)
+    events = Counter(sample.id for sample in Mixture(tmp_path))
+    assert sorted(events) == sorted(json.loads(line)["id"] for line in lines)
+    for name, count in events.items():
+        share = 1 / 4 if name.startswith("a0") else 1 / 16
+        assert abs(count / 20_000 - share) < 5 * (share * (1 - share) / 20_000) ** 0.5
+
+
 def test_the_index_is_kept_and_made_anew_when_the_file_changes(tmp_path, caplog, monkeypatch):
     write_samples(tmp_path, "a", {"a0": 1})
     write_mixture(tmp_path, [("event_loc", "a", 1, 1)])

@@ -14,7 +14,7 @@ from litakit.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FIELDS = frozenset({"schema_version", "id", "video", "task", "messages", "subjects", "style"})
 
 
@@ -24,10 +24,12 @@ class SampleIndex:
 
     Attributes:
         offsets: (N + 1,) int64, where each line begins, and the end of the file.
-        groups: (G + 1,) int64, first row of each group, and N.
+        rows: (N,) int64, all rows, those of a group side by side.
+        groups: (G + 1,) int64, where each group begins in `rows`, and N.
     """
 
     offsets: np.ndarray
+    rows: np.ndarray
     groups: np.ndarray
 
     @property
@@ -44,10 +46,12 @@ class SampleIndex:
         """Return the bytes of a row, first and behind the last."""
         return int(self.offsets[row]), int(self.offsets[row + 1])
 
-    def group(self, number: int) -> tuple[int, int]:
-        """Return the first row of a group and how many it has."""
+    def row(self, for_group: int, for_row: int) -> int:
+        """Return a row by two numbers in [0, 2**64): one chooses the group, the other a row of it."""
+        number = for_group * self.num_groups >> 64
         first = int(self.groups[number])
-        return first, int(self.groups[number + 1]) - first
+        count = int(self.groups[number + 1]) - first
+        return int(self.rows[first + (for_row * count >> 64)])
 
 
 def open_index(path: Path, *, by_video: bool) -> SampleIndex:
@@ -55,7 +59,7 @@ def open_index(path: Path, *, by_video: bool) -> SampleIndex:
 
     Args:
         path: of the samples.
-        by_video: whether rows of one video, which stand together, are a group; else each row is one.
+        by_video: whether the rows of one video are a group; else each row is one.
 
     Raises:
         ValueError: a file that cannot be read, or a line that is no sample, with its number.
@@ -72,7 +76,7 @@ def open_index(path: Path, *, by_video: bool) -> SampleIndex:
     if index is None:
         index = _make(path, by_video=by_video)
         content = io.BytesIO()
-        np.savez(content, stamp=stamp, offsets=index.offsets, groups=index.groups)
+        np.savez(content, stamp=stamp, offsets=index.offsets, rows=index.rows, groups=index.groups)
         try:
             write_atomic(kept, content.getvalue())
         except OSError as error:
@@ -85,7 +89,7 @@ def _load(kept: Path, stamp: np.ndarray) -> SampleIndex | None:
         with np.load(kept) as file:
             if not np.array_equal(file["stamp"], stamp):
                 return None
-            return SampleIndex(file["offsets"], file["groups"])
+            return SampleIndex(file["offsets"], file["rows"], file["groups"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError) as error:
@@ -95,8 +99,8 @@ def _load(kept: Path, stamp: np.ndarray) -> SampleIndex | None:
 
 def _make(path: Path, *, by_video: bool) -> SampleIndex:
     lengths: list[int] = []
-    groups: list[int] = []
-    last: object = object()
+    group_of_row: list[int] = []
+    group_of_video: dict[str, int] = {}
     with path.open("rb") as file:
         for row, line in enumerate(file):
             try:
@@ -107,9 +111,13 @@ def _make(path: Path, *, by_video: bool) -> SampleIndex:
                 absent = sorted(FIELDS - set(record)) if isinstance(record, dict) else sorted(FIELDS)
                 raise ValueError(f"{path}:{row + 1}: not a sample: it lacks {', '.join(absent)}")
             lengths.append(len(line))
-            if not by_video or record["video"] != last:
-                last = record["video"]
-                groups.append(row)
+            if by_video:
+                group_of_row.append(group_of_video.setdefault(record["video"], len(group_of_video)))
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.array(lengths, dtype=np.int64), out=offsets[1:])
-    return SampleIndex(offsets, np.array([*groups, len(lengths)], dtype=np.int64))
+    if not by_video:
+        every = np.arange(len(lengths) + 1)
+        return SampleIndex(offsets, every[:-1], every)
+    numbers = np.array(group_of_row, dtype=np.int64)
+    rows = np.argsort(numbers, kind="stable")
+    return SampleIndex(offsets, rows, np.searchsorted(numbers[rows], np.arange(len(group_of_video) + 1)))

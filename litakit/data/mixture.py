@@ -138,8 +138,7 @@ class Mixture(Sequence[Sample]):
         task = bisect_right(self._task_bounds, for_task)
         source = bisect_right(self._source_bounds[task], for_source)
         number, chosen = self._task_sources[task][source]
-        first, count = chosen.index.group(for_group * chosen.index.num_groups >> 64)
-        return Draw(number, first + (for_row * count >> 64), way)
+        return Draw(number, chosen.index.row(for_group, for_row), way)
 
     def at(self, epoch: int) -> Self:
         """Return the same mixture in another epoch, counted from 0."""

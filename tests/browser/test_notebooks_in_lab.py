@@ -1,4 +1,4 @@
-"""The quickstart notebook in real JupyterLab, in real Chromium: what a person sees."""
+"""The notebooks in real JupyterLab, in real Chromium: what a person sees."""
 
 import os
 import shutil
@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -71,10 +72,27 @@ def lab(tmp_path: Path) -> Iterator[str]:
         log.close()
 
 
-def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Seen:
+    """What a notebook's page shows: sizes of its pictures, its videos' state and length, tables, bars."""
+
+    pictures: list[list[int]]
+    videos: list[list]
+    tables: list[str]
+    bars: list[str]
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Where pictures of the page go: a folder of the test in LITAKIT_SCREENSHOTS, if that is set."""
+    return Path(os.environ.get("LITAKIT_SCREENSHOTS", tmp_path)) / request.node.name
+
+
+def run_in_lab(lab: str, name: str, screenshots: Path) -> Seen:
+    """Run every cell of a notebook in JupyterLab, and look at the page."""
     from playwright.sync_api import sync_playwright
 
-    notebook = nbformat.read(ROOT / "notebooks" / "00_quickstart.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -82,7 +100,7 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
             args=["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"],
         )
         page = browser.new_page(viewport={"width": 1280, "height": 1600})
-        page.goto(f"{lab}/lab/tree/00_quickstart.ipynb")
+        page.goto(f"{lab}/lab/tree/{name}")
         # JupyterLab shows cells one after another, and runs those that it has.
         page.wait_for_function(
             "cells => document.querySelectorAll('.jp-CodeCell').length === cells", arg=cells, timeout=120_000
@@ -91,7 +109,7 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
         page.locator(".jp-Notebook .jp-Cell").first.click()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             prompts = page.eval_on_selector_all(
                 ".jp-CodeCell .jp-InputPrompt", "nodes => nodes.map(node => node.textContent)"
@@ -114,7 +132,10 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
             ".jp-OutputArea video",
             "nodes => nodes.map(node => [node.readyState, node.duration, node.error?.message])",
         )
-        screenshots = Path(os.environ.get("LITAKIT_SCREENSHOTS", tmp_path))
+        tables, bars = (
+            page.eval_on_selector_all(selector, "nodes => nodes.map(node => node.textContent)")
+            for selector in (".jp-OutputArea table", ".jp-OutputArea .widget-html")
+        )
         screenshots.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(screenshots / "page.png"))
         for number, output in enumerate(page.query_selector_all(".jp-CodeCell")):
@@ -123,8 +144,22 @@ def test_quickstart_runs_in_jupyterlab_and_shows_its_pictures(lab: str, tmp_path
         browser.close()
     assert errors == []
     assert len(done) == cells, f"only {len(done)} of {cells} code cells finished: {prompts}"
-    assert len(pictures) >= 3, f"expected the spans twice and the boundaries once, got {pictures}"
-    assert all(width > 400 for width, _ in pictures)
-    assert [ready >= 1 and length > 5 for ready, length, _ in videos] == [True], (
-        f"the video does not play: {videos}"
+    return Seen(pictures, videos, tables, bars)
+
+
+def test_quickstart_plays_its_video_and_shows_its_pictures(lab: str, screenshots: Path) -> None:
+    seen = run_in_lab(lab, "00_quickstart.ipynb", screenshots)
+    assert len(seen.pictures) >= 3, f"expected the spans twice and the boundaries once, got {seen.pictures}"
+    assert all(width > 400 for width, _ in seen.pictures)
+    assert [ready >= 1 and length > 5 for ready, length, _ in seen.videos] == [True], (
+        f"the video does not play: {seen.videos}"
     )
+
+
+def test_data_is_prepared_with_tables_and_bars(lab: str, screenshots: Path) -> None:
+    seen = run_in_lab(lab, "01_prepare_data.ipynb", screenshots)
+    assert len(seen.pictures) == 2
+    assert all(width > 400 for width, _ in seen.pictures)
+    assert any("3 videos" in table or "missing" in table for table in seen.tables), seen.tables
+    assert any("event_loc" in table and "seen" in table for table in seen.tables), "what an epoch draws"
+    assert sum("100%" in bar for bar in seen.bars) >= 2, f"opening and encoding, to their ends: {seen.bars}"

@@ -17,6 +17,7 @@ from litakit.cli.convert import convert
 from litakit.cli.data import app as data_app
 from litakit.cli.demo import demo
 from litakit.cli.doctor import doctor
+from litakit.cli.plan import plan
 
 app = typer.Typer(
     name="litakit",
@@ -53,5 +54,6 @@ app.command()(audit)
 app.command()(convert)
 app.command()(demo)
 app.command()(doctor)
+app.command()(plan)
 app.add_typer(cache_app)
 app.add_typer(data_app)

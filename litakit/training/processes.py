@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -84,13 +83,16 @@ def members(token: str, group: int | None = None) -> tuple[int, ...]:
     return tuple(found)
 
 
-def own_processes() -> Iterator[int]:
-    """Yield the ids of this user's processes, as Linux lists them."""
+def own_processes() -> tuple[int, ...]:
+    """Return the ids of this user's processes, as Linux lists them."""
     me = os.geteuid()
-    for entry in os.scandir(PROC):
-        with suppress(*GONE):
-            if entry.name.isdigit() and entry.stat().st_uid == me:
-                yield int(entry.name)
+    found = []
+    with os.scandir(PROC) as entries:
+        for entry in entries:
+            with suppress(*GONE):
+                if entry.name.isdigit() and entry.stat().st_uid == me:
+                    found.append(int(entry.name))
+    return tuple(found)
 
 
 def send_signal(pids: tuple[int, ...], number: signal.Signals) -> None:

@@ -1,18 +1,16 @@
 """Memory on paper: by hand, and the laws of ZeRO, offloading and quantisation."""
 
 import pytest
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig
 
+from litakit.modeling import LitaConfig, LitaForConditionalGeneration
 from litakit.training.blueprint import draw
 from litakit.training.config import load_config
 from litakit.training.memory import GIB, LIVE_WEIGHTS, OVERHEAD_GIB, memory_of
 from litakit.training.plan import plan
 from tests._tiny import tiny_model
-from tests._training_configs import parts_without_weights, small_config
-
-
-@pytest.fixture
-def parts(tmp_path):
-    return parts_without_weights(tmp_path)
+from tests._training_configs import VISION, small_config
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -33,8 +31,9 @@ def test_memory_by_hand():
     assert found.weights * GIB == pytest.approx(2 * whole)
     assert found.gradients * GIB == pytest.approx(2 * num_trained / 4)
     assert found.optimizer * GIB == pytest.approx(12 * num_trained / 4)
-    inside = 2 * (24 + 24) + 2 * (24 + 12) + 3 * (24 + 40)  # q and o, k and v, gate, up and down
-    assert found.activations * GIB == pytest.approx(3 * 50 * (2 * 24 + inside) * 2)
+    # q and o, k and v, gate, up and down in two bytes; two norms in four
+    inside = 2 * (2 * (24 + 24) + 2 * (24 + 12) + 3 * (24 + 40)) + 2 * 24 * 4
+    assert found.activations * GIB == pytest.approx(3 * 50 * (2 * 24 * 2 + inside))
     assert found.logits * GIB == pytest.approx(3 * 50 * 71 * 12)
     assert found.pixels * GIB == pytest.approx(3 * 6 * 3 * 16**2 * 4 + 16 * 17 * 16 * 4 * 2)
     assert found.host == 0.0
@@ -49,7 +48,7 @@ def test_memory_by_hand():
         4 * whole + 12 * num_trained
     )
     kept = memory_of(blueprint, config.replace(gradient_checkpointing=False), 2, 4, 50, pixels=False)
-    assert kept.activations * GIB == pytest.approx(3 * 50 * 2 * inside * 2)
+    assert kept.activations * GIB == pytest.approx(3 * 50 * 2 * inside)
     scores = memory_of(blueprint, config.replace(attention="eager"), 2, 4, 50, pixels=False)
     assert (scores.activations - found.activations) * GIB == pytest.approx(3 * 50 * 2 * 50 * 4 * 2)
 
@@ -84,3 +83,32 @@ def test_quantised_weights_are_a_quarter_and_their_scales():
     assert shrunk == pytest.approx(layers * (2 - 0.5 - 1 / 64 - 4 / 16384))
     more = (single.memory["zero_2"].weights - double.memory["zero_2"].weights) * GIB
     assert 8 * more / layers == pytest.approx(0.37, abs=0.01)  # bits a weight
+
+
+@pytest.mark.parametrize(("dtype", "precision"), [(torch.float32, "fp32"), (torch.bfloat16, "bf16")])
+def test_activations_are_what_torch_keeps(dtype, precision):
+    text = {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 6, "num_attention_heads": 4}
+    config = LitaConfig(
+        vision_config=CLIPVisionConfig(image_size=16, patch_size=4, **VISION),
+        text_config=LlamaConfig(vocab_size=1000, **text),
+        num_time_tokens=10,
+    )
+    model = LitaForConditionalGeneration(config).to(dtype).train()
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    ids = torch.randint(0, 900, (4, 128))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = model(input_ids=ids, labels=ids)
+    assert outputs.loss.isfinite()
+    logarithms = 4 * 128 * 1000 * 4  # of the probabilities, for the loss: counted with the logits
+    measured = sum(storage.nbytes() for storage in kept.values()) - logarithms
+    small = small_config(precision=precision, batch_size=4, gradient_checkpointing=False, attention="sdpa")
+    found = memory_of(draw(config), small, 0, 1, 128, pixels=False)
+    assert found.activations * GIB == pytest.approx(measured, rel=0.1)

@@ -123,17 +123,17 @@ def _weight_bytes(blueprint: Blueprint, config: TrainConfig, size: int) -> float
 def _activation_bytes(blueprint: Blueprint, config: TrainConfig, size: int, num_tokens: int) -> float:
     """Bytes that wait for the backward pass.
 
-    The inside of a layer is counted as the inputs and outputs of its linear layers, and for "eager" attention
-    the scores of all heads.
+    The inside of a layer is counted as the inputs and outputs of its linear layers, what its two norms keep
+    in float32, and for "eager" attention the scores of all heads.
     """
     tokens = config.batch_size * num_tokens
-    inside: float = sum(linear.num_inputs + linear.num_outputs for linear in blueprint.linears)
-    inside /= blueprint.num_layers
+    values = sum(linear.num_inputs + linear.num_outputs for linear in blueprint.linears)
+    inside = size * values / blueprint.num_layers + 2 * 4 * blueprint.width
     if config.attention == "eager":
-        inside += 2 * num_tokens * int(blueprint.config.text_config.num_attention_heads)
+        inside += size * 2 * num_tokens * int(blueprint.config.text_config.num_attention_heads)
     layers = blueprint.num_layers
-    kept = layers * blueprint.width + inside if config.gradient_checkpointing else layers * inside
-    return tokens * kept * size
+    inputs = size * layers * blueprint.width
+    return tokens * (inputs + inside if config.gradient_checkpointing else layers * inside)
 
 
 def _pixel_bytes(blueprint: Blueprint, config: TrainConfig, size: int) -> float:

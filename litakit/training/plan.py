@@ -189,7 +189,7 @@ def plan(
     >>> from litakit.training.config import load_config
     >>> paper = plan(load_config("lita-13b"), inputs="pixels")
     >>> f"{paper.hours:.1f} h, {paper.gib_per_gpu:.0f} GiB of {paper.gpu_gib:g}"
-    '13.1 h, 59 GiB of 79.2'
+    '13.1 h, 60 GiB of 79.2'
     """
     if gpu not in GPUS:
         raise ValueError(f"gpu: expected one of {', '.join(GPUS)}, got {gpu!r}")

@@ -17,12 +17,14 @@ from transformers import (
 
 from litakit.assets import bundled_model
 from litakit.modeling import LitaConfig
+from litakit.modeling.checkpoints import load_model
 from litakit.training.blueprint import blueprint_of, draw
 from litakit.training.config import load_config
 from litakit.training.plan import plan
 from litakit.training.work import language_flop, vision_flop
 from tests._tiny import tiny_ids, tiny_model, tiny_pixels
 from tests._training_configs import SHAPE, VISION, parts_without_weights, small_config
+from tests.conftest import GOLDEN
 
 
 @pytest.fixture
@@ -73,6 +75,15 @@ def test_the_bundled_model_is_counted_as_it_is():
     with safe_open(bundled_model() / "model.safetensors", framework="pt") as file:
         count = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     assert plan(small_config()).parameters["total"] == count
+
+
+def test_a_published_folder_is_counted_as_it_is_loaded():
+    folder = GOLDEN / "ckpt" / "lita-vicuna-v1-3-tiny-temporal_spatial_pool"
+    model, _ = load_model(folder)
+    blueprint = blueprint_of(small_config(lita=str(folder)))
+    parts = (model.language_model, model.projector, model.vision_tower)
+    counted = (blueprint.num_llm, blueprint.num_projector, blueprint.num_vision)
+    assert counted == tuple(parameters(part) for part in parts)
 
 
 @pytest.mark.parametrize(

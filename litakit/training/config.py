@@ -32,13 +32,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 ONLY_WITH: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "lora_rank": ("train", "lora"),
-        "lora_alpha": ("train", "lora"),
-        "lora_dropout": ("train", "lora"),
-        "lora_targets": ("train", "lora"),
-        "lora_bias": ("train", "lora"),
+        **dict.fromkeys(
+            ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_bias", "quantize"),
+            ("train", "lora"),
+        ),
         "freeze_llm": ("train", "all"),
-        "quantize": ("train", "lora"),
         "features": ("inputs", "features"),
         "soft_width_steps": ("time_loss", "soft"),
         "soft_width_seconds": ("time_loss", "soft"),
@@ -64,10 +62,8 @@ class TrainConfig(StrictModel):
         root: data root, the folder of the videos. For pixels it must be given; with features it makes
             videos that have changed since they were encoded an error.
         features: folder that `litakit data features` wrote.
-        inputs: what a step reads of a video: "features", encoded once, or "pixels", decoded and encoded every
-            time.
-        on_error: a sample that cannot be read ends the run ("raise"), or is left out, counted and logged
-            ("skip").
+        inputs: what a step reads of videos: "features", encoded once, or "pixels", decoded every time.
+        on_error: a sample that cannot be read ends the run ("raise"), or is left out and counted ("skip").
         max_length: longest sample, in tokens, visual tokens included.
         too_long: a longer one is an error ("refuse"), or loses its end ("cut").
         train: what learns, and so what is saved: "all" the language model and the projector, as one model
@@ -92,7 +88,7 @@ class TrainConfig(StrictModel):
         batch_size: samples of a process in one forward pass.
         gradient_accumulation: forward passes to an optimiser step.
         epochs: epochs of `epoch_size` draws from the mixture; or
-        steps: optimiser steps.
+        steps: optimiser steps, instead.
         epoch_size: samples an epoch draws, over all processes; None takes the mixture's own.
         learning_rate: of AdamW, at its highest.
         betas: of AdamW: how much of the running means of gradient and squared gradient a step keeps.

@@ -54,8 +54,7 @@ class TrainConfig(StrictModel):
         lita: an existing LITA: its folder, or "tiny".
         llm: folder of a causal language model with its tokenizer, or its hub name (in the local cache).
         vision: the same of a CLIP-style vision tower.
-        projector: file with a projector to start from, or the hub name of a folder that holds
-            `mm_projector.bin`; without one it starts at random, from `seed`.
+        projector: file with a projector, or the hub name of a folder with `mm_projector.bin`; None: random.
         chat_template: name of the template to train with ("v1" for Vicuna, "llama_2"); None takes the model's
             own, which a model built of parts does not have.
         mixture: folder that `litakit data prepare` wrote.
@@ -99,9 +98,8 @@ class TrainConfig(StrictModel):
         max_grad_norm: a gradient of a larger norm is scaled down to it; None clips nothing.
         gradient_checkpointing: recompute activations instead of keeping them: less memory, a third more work.
         attention: "auto" (flash-attn where it can be used, else sdpa), or a name that transformers knows.
-        time_loss: how time tokens are learnt: "cross_entropy", as any token, as published; or "soft", against
-            a Gaussian over the time tokens around the true one.
-        soft_width_steps: standard deviation of that Gaussian in time steps (time tokens); or
+        time_loss: how time tokens are learnt: "cross_entropy", as published, or "soft", against a Gaussian.
+        soft_width_steps: its standard deviation around the true time, in time steps (time tokens); or
         soft_width_seconds: in seconds.
         seed: of data order, dropout and whatever starts at random.
         save_every_steps: optimiser steps from one checkpoint to the next.

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,11 @@ from pathlib import Path
 import pytest
 from jupyter_client.manager import KernelManager
 
-from litakit.training.launch import WORDS, launch, resume, start
+from litakit.training.commands import torchrun_command
+from litakit.training.launching import launch, prepare, resume, start
+from litakit.training.processes import members
+from litakit.training.run_folder import RunProcess, read_record
+from litakit.training.run_ids import WORDS
 from litakit.training.runs import Run
 
 STAND_IN = Path(__file__).with_name("_stand_in_training.py")
@@ -70,6 +75,14 @@ def test_ids_are_names_of_folders_and_used_once(tmp_path):
     (tmp_path / "größe-1").mkdir()
     with pytest.raises(FileExistsError, match=r"is there already: give another id, or resume\('größe-1'\)"):
         launch(Config(), root=tmp_path, id="größe-1")
+
+
+def test_a_run_is_prepared_for_somebody_else_to_start(tmp_path):
+    folder = prepare("tiny", root=tmp_path, id="a")
+    assert folder == tmp_path / "a"
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+    again = prepare(folder / "config.yaml", root=tmp_path, id="b")
+    assert (again / "config.yaml").read_text() == (folder / "config.yaml").read_text()
 
 
 def test_what_cannot_be_launched_leaves_nothing(tmp_path):
@@ -137,7 +150,7 @@ def test_a_secret_is_asked_for_again(tmp_path, monkeypatch):
 PARENT = """if True:
     import sys, time
     from pathlib import Path
-    from litakit.training.launch import start
+    from litakit.training.launching import start
     folder = Path(sys.argv[1])
     start(folder, [sys.executable, sys.argv[2], str(folder), "40", "0.02"])
     print("launched", flush=True)
@@ -186,7 +199,7 @@ def test_a_run_outlives_a_kernel_that_is_restarted(tmp_path):
 def test_following_a_run_logs_what_it_says(tmp_path, caplog):
     run = begin(tmp_path / "a", "30", "0.02")
     run.stop(timeout=20)
-    with caplog.at_level(logging.INFO, logger="litakit.training.launch"):
+    with caplog.at_level(logging.INFO, logger="litakit.training.launching"):
         again = resume(run.folder, follow=True)
     assert not again.is_alive
     assert again.status.state == "done"
@@ -201,3 +214,41 @@ def test_what_an_old_build_left_is_cleared_and_said(tmp_path):
     assert run.wait(timeout=20).state == "done"
     assert not lock.exists()
     assert run.log().splitlines()[0] == f"removed {lock}, which a build that was killed had left"
+
+
+@pytest.mark.slow
+def test_torchruns_workers_belong_to_the_run_and_are_killed_with_it(tmp_path):
+    folder = tmp_path / "a"
+    argv = torchrun_command(folder, num_processes=2, entry=[str(STAND_IN)])
+    run = start(folder, [*argv, "5000", "0.02"])
+    while run.is_alive and run.status.step < 2:
+        time.sleep(0.05)
+    assert run.status.state == "running"
+    token = read_record(folder / "process.json", RunProcess).token
+    assert len(members(token)) == 4  # the keeper, torchrun, and two workers in sessions of their own
+    assert len({os.getsid(pid) for pid in members(token)}) == 3
+    assert run.kill().error.kind == "killed"
+    assert members(token) == ()
+
+
+@pytest.mark.slow
+def test_the_rank_that_was_killed_is_the_cause(tmp_path):
+    folder = tmp_path / "a"
+    argv = torchrun_command(folder, num_processes=2, entry=[str(STAND_IN)])
+    status = start(folder, [*argv, "50", "0.02", "kill"]).wait(timeout=60)
+    assert (status.state, status.error.kind) == ("failed", "out_of_memory")
+    assert "Signal 9 (SIGKILL) received by PID" in status.error.message
+
+
+@pytest.mark.slow
+def test_two_nodes_meet_at_one_endpoint(tmp_path):
+    folder = tmp_path / "a"
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        endpoint = f"localhost:{probe.getsockname()[1]}"
+    argv = torchrun_command(folder, num_processes=1, num_nodes=2, endpoint=endpoint, entry=[str(STAND_IN)])
+    run = start(folder, [*argv, "20", "0.02"])
+    node = subprocess.Popen([*argv, "20", "0.02"])
+    assert run.wait(timeout=60).state == "done"
+    assert node.wait(timeout=60) == 0
+    assert len(run.metrics) == 20  # one of the two measured

@@ -180,7 +180,9 @@ def test_a_status_comes_back_as_it_was_written(tmp_path):
 
 
 def test_neither_torch_nor_pandas_is_loaded():
-    modules = "run_folder run_writer runs run_views launch commands extension_locks keeper failures versions"
+    modules = (
+        "run_folder run_writer runs run_views launching commands extension_locks keeper failures versions"
+    )
     code = f"""if True:
         import importlib, sys
         for name in {modules.split()}:

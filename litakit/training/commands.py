@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from litakit.training.run_folder import LOG_FILE, STOP_FILE
+from litakit.training.run_folder import EXIT_FILE, LOG_FILE, PROCESS_FILE, STOP_FILE
 
 ENTRY_MODULE = "litakit.training.main"
 ENTRY = ("-m", ENTRY_MODULE)
@@ -182,7 +182,7 @@ def sbatch_script(
             "set -u",
             *setup,
             f"exec >> {shlex.quote(str(run / LOG_FILE))} 2>&1",
-            f"rm -f {shlex.quote(str(run / STOP_FILE))}",
+            f"rm -f {shlex.join(str(run / name) for name in (STOP_FILE, PROCESS_FILE, EXIT_FILE))}",
             f"trap {shlex.quote('touch ' + shlex.quote(str(run / STOP_FILE)))} USR1  # time is up soon",
             'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
             f"srun --kill-on-bad-exit=1 {launch} &",

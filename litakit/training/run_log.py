@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from litakit.training.failures import Failure, diagnose
@@ -9,6 +10,7 @@ from litakit.training.processes import boot
 from litakit.training.run_folder import EXIT_FILE, LOG_FILE, RunExit, RunProcess, RunStatus, read_record
 
 TAIL_BYTES = 262_144
+LEAST_FREE_BYTES = 65_536
 RESUME_HINT = "resume goes on from its last checkpoint"
 
 
@@ -63,10 +65,13 @@ def cause_of_end(folder: Path, status: RunStatus, process: RunProcess | None) ->
     birth = process.birth if process is not None else status.birth
     if birth and boot() and not birth.startswith(boot()):
         return Failure("killed", "the machine was restarted", RESUME_HINT)
-    message = "its processes are gone, and none of them could say why"
-    return Failure(
-        "killed", message, f"killed from outside, for want of memory perhaps (see `dmesg`); {RESUME_HINT}"
-    )
+    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:  # then the log is the first to fall silent
+        hint = f"make room; {RESUME_HINT}"
+        return Failure("disk_full", f"no room is left on the disk of {folder}", hint)
+    last = last_lines_of(path, 1)
+    said = f"; the last line of its log: {last[0]}" if last else ""
+    hint = f"killed from outside, for want of memory perhaps (see `dmesg`); {RESUME_HINT}"
+    return Failure("killed", f"its processes are gone, and none of them could say why{said}", hint)
 
 
 def _read_from(path: Path, begin: int) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 
 from litakit.training.commands import shell_text
-from litakit.training.run_folder import STATUS_FILE, RunFormatError, read_status
+from litakit.training.run_folder import ENDED, STATUS_FILE, RunFormatError, RunStatus, read_status
 from litakit.training.runs import DEFAULT_ROOT, Run
 
 LOG_LINES = 8
@@ -71,64 +72,62 @@ def list_runs(root: str | os.PathLike[str] = DEFAULT_ROOT) -> RunTable:
 
 def run_text(run: Run) -> str:
     """Return what there is to say about a run, as a few lines."""
-    lines = [f"Run {run.id}: {_headline(run)}"]
-    lines += [f"  {name:<8} {value}" for name, value in _facts(run)]
-    if tail := _tail_of_failed(run):
+    status = _status(run)
+    lines = [f"Run {run.id}: {_headline(run, status)}"]
+    lines += [f"  {name:<8} {value}" for name, value in _facts(run, status)]
+    if tail := _tail_of_failed(run, status):
         lines += ["  the last lines of its log:", *(f"    {line}" for line in tail.splitlines())]
     return "\n".join(lines)
 
 
 def run_html(run: Run) -> str:
     """Return what there is to say about a run, as HTML."""
+    status = _status(run)
     facts = "".join(
         f'<div><span style="opacity:.6">{escape(name)}</span> <code>{escape(value)}</code></div>'
-        for name, value in _facts(run)
+        for name, value in _facts(run, status)
     )
-    tail = _tail_of_failed(run)
+    tail = _tail_of_failed(run, status)
     log = f"<pre>{escape(tail)}</pre>" if tail else ""
-    return f"<div><div><b>Run {escape(run.id)}</b>: {escape(_headline(run))}</div>{facts}{log}</div>"
+    return f"<div><div><b>Run {escape(run.id)}</b>: {escape(_headline(run, status))}</div>{facts}{log}</div>"
 
 
-def _headline(run: Run) -> str:
+def _status(run: Run) -> RunStatus | str:
+    """Return how far a run is, or in words why that cannot be read."""
     try:
-        status = run.status
-    except RunFormatError as error:
+        return run.status
+    except (FileNotFoundError, RunFormatError) as error:
         return f"unreadable: {error}"
+
+
+def _headline(run: Run, status: RunStatus | str) -> str:
+    if isinstance(status, str):
+        return status
     total = f" of {status.total_steps:,}" if status.total_steps else ""
     epoch = f" (epoch {status.epoch:.2f})" if status.epoch else ""
-    stopping = ", stopping" if run.is_stopping else ""
+    stopping = ", stopping" if status.state not in ENDED and run.is_stopping else ""
     return f"{status.state}{stopping}, step {status.step:,}{total}{epoch}, {_ago(status.updated)}"
 
 
-def _facts(run: Run) -> list[tuple[str, str]]:
+def _facts(run: Run, status: RunStatus | str) -> list[tuple[str, str]]:
     facts = [("folder", str(run.folder))]
-    try:
+    with suppress(FileNotFoundError, RunFormatError):  # a run that a scheduler started has none
         command = run.command
-        facts.append(("command", shell_text(command.argv, command.environment)))
-        facts.append(("in", command.cwd))
-    except (FileNotFoundError, RunFormatError):
-        pass  # a run that a scheduler started has none
-    try:
-        error = run.status.error
-    except RunFormatError:
-        return facts
-    if error is not None:
+        facts += [("command", shell_text(command.argv, command.environment)), ("in", command.cwd)]
+    if isinstance(status, RunStatus) and status.error is not None:
+        error = status.error
         facts += [("cause", f"{error.kind.replace('_', ' ')}: {error.message}"), ("hint", error.hint)]
     return facts
 
 
-def _tail_of_failed(run: Run) -> str:
-    try:
-        return run.log(LOG_LINES) if run.status.state == "failed" else ""
-    except RunFormatError:
-        return ""
+def _tail_of_failed(run: Run, status: RunStatus | str) -> str:
+    return run.log(LOG_LINES) if isinstance(status, RunStatus) and status.state == "failed" else ""
 
 
 def _row(run: Run) -> tuple[str, str, str, str, str]:
-    try:
-        status = run.status
-    except RunFormatError as error:
-        return run.id, "unreadable", "", "", _short(str(error))
+    status = _status(run)
+    if isinstance(status, str):
+        return run.id, "unreadable", "", "", _short(status.removeprefix("unreadable: "))
     total = f"/{status.total_steps:,}" if status.total_steps else ""
     cause = "" if status.error is None else f"{status.error.kind.replace('_', ' ')}: {status.error.message}"
     return run.id, status.state, f"{status.step:,}{total}", _ago(status.updated), _short(cause)

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -42,6 +41,7 @@ from litakit.training.run_folder import (
     read_status,
     write_record,
 )
+from litakit.training.run_ids import checked_id, new_id
 from litakit.training.runs import DEFAULT_ROOT, Run
 from litakit.training.versions import versions
 
@@ -51,17 +51,6 @@ Launcher = Literal["auto", "python", "torchrun", "deepspeed"]
 KEEPER_MODULE = "litakit.training.keeper"
 LOCK_FILE = ".launching"
 LOCK_SECONDS = 10.0
-ID_CHARACTERS = 100
-# fmt: off
-WORDS = (
-    "amber", "ash", "bay", "birch", "brook", "cedar", "clay", "cliff", "clover", "cloud", "coral",
-    "creek", "dale", "dawn", "delta", "dune", "elm", "fern", "field", "fjord", "flint", "fog",
-    "frost", "glade", "grove", "hazel", "heath", "hill", "ice", "iris", "isle", "ivy", "jade",
-    "lake", "lark", "leaf", "maple", "marsh", "mist", "moon", "moss", "oak", "opal", "pearl",
-    "pine", "pond", "quartz", "rain", "reed", "reef", "ridge", "river", "sage", "sand", "shore",
-    "sky", "slate", "snow", "star", "stone", "storm", "thorn", "tide", "vale", "willow", "wind",
-)
-# fmt: on
 # Of the environment, what bears on training is written down, and nothing that could be a secret.
 _TELLING = re.compile(
     r"(?:CUDA|NCCL|GLOO|TORCH|PYTORCH|DS|DEEPSPEED|HF|TRANSFORMERS|OMP|MKL|LITAKIT|WANDB|MLFLOW|TRACKIO|SLURM)_\w+"
@@ -106,9 +95,37 @@ def launch(
         FileExistsError: there is a run with that id.
         ValueError: an id that is no name for a folder, a config that is none, or less than one process.
     """
-    name = _new_id() if id is None else _checked_id(id)
+    folder = prepare(config, root=root, id=id)
+    try:
+        run = start(folder, _argv(folder, num_processes, launcher), environment=environment)
+    finally:
+        if not (folder / PROCESS_FILE).exists():  # what has not been started is not to look like a run
+            shutil.rmtree(folder, ignore_errors=True)
+    return _followed(run) if follow else run
+
+
+def prepare(
+    config: Config | str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] = DEFAULT_ROOT,
+    id: str | None = None,  # noqa: A002
+) -> Path:
+    """Make the folder of a run that something else is to start, such as Slurm; `launch` makes and starts.
+
+    Args:
+        config: what to train and how, or the YAML file that says so, or the name of a preset.
+        root: folder of the runs; the run's own is made in it.
+        id: name of the run; by default the time and a word.
+
+    Returns:
+        The folder, absolute, with config.yaml in it.
+
+    Raises:
+        FileExistsError: there is a run with that id.
+        ValueError: an id that is no name for a folder, or a config that is none.
+    """
+    name = new_id() if id is None else checked_id(id)
     folder = (Path(root).expanduser() / name).absolute()
-    argv = _argv(folder, num_processes, launcher)
     if isinstance(config, str | os.PathLike):
         from litakit.training.config import load_config
 
@@ -122,11 +139,10 @@ def launch(
         ) from None
     try:
         config.save(folder / CONFIG_FILE)
-        run = start(folder, argv, environment=environment)
     finally:
-        if not (folder / PROCESS_FILE).exists():  # what has not been started is not to look like a run
-            shutil.rmtree(folder, ignore_errors=True)
-    return _followed(run) if follow else run
+        if not (folder / CONFIG_FILE).exists():
+            folder.rmdir()
+    return folder
 
 
 def resume(
@@ -270,19 +286,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return int(probe.getsockname()[1])
-
-
-def _new_id() -> str:
-    return f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.choice(WORDS)}"
-
-
-def _checked_id(name: str) -> str:
-    if not re.fullmatch(r"\w[\w.+=@-]*", name) or len(name) > ID_CHARACTERS:
-        raise ValueError(
-            f"expected an id of at most {ID_CHARACTERS} letters, digits and . _ - + = @, beginning with a "
-            f"letter or digit, got {name!r}"
-        )
-    return name
 
 
 def _followed(run: Run) -> Run:

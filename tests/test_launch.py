@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,16 @@ def test_a_stopped_run_is_resumed_and_a_living_or_done_one_is_not(tmp_path):
     assert again.metrics["step"].tolist() == list(range(1, 61))
     with pytest.raises(ValueError, match="a is done, step 60: there is nothing left to resume"):
         resume("a", root=folder.parent)
+
+
+def test_of_two_who_resume_at_once_one_does(tmp_path):
+    run = begin(tmp_path / "a", "1000", "0.01")
+    run.stop(timeout=20)
+    with ThreadPoolExecutor(2) as both:
+        tries = [both.submit(resume, run.folder) for _ in range(2)]
+        refused = [error for one in tries if (error := one.exception()) is not None]
+    assert [str(error)[:11] for error in refused] == ["a is alive "]
+    run.kill(grace_seconds=0)
 
 
 def test_the_cause_of_an_earlier_end_is_not_told_again(tmp_path):

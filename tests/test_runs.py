@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from litakit.training import run_log
 from litakit.training.launching import start
-from litakit.training.processes import birth_of, members
+from litakit.training.processes import birth_of, boot, members
 from litakit.training.run_folder import (
     RunFormatError,
     RunProcess,
@@ -127,6 +128,13 @@ def test_a_run_whose_every_process_was_killed_is_failed(train):
     assert status.error.kind == "killed"
     words = "its processes are gone, and none of them could say why; the last line of its log: step "
     assert status.error.message.startswith(words)
+
+
+def test_a_run_that_fell_silent_on_a_full_disk_is_told_so(tmp_path, monkeypatch):
+    run = recorded(tmp_path / "a", RunStatus("running", 5, pid=2**22 + 1, birth=f"{boot()}:1", updated=now()))
+    assert run.status.error.kind == "killed"
+    monkeypatch.setattr(run_log, "LEAST_FREE_BYTES", 2**62)
+    assert run.status.error.message == f"no room is left on the disk of {run.folder}"
 
 
 def test_a_process_that_got_the_id_of_an_old_run_is_not_taken_for_it(tmp_path):

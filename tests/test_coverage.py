@@ -426,7 +426,7 @@ def test_the_report_lies_beside_the_features_unless_said_otherwise(tmp_path):
             "no/such/root: no such data root; expected a folder that holds the data sets",
         ),
         (("--root", __file__), "no such data root"),
-        (("no-such-set",), "no-such-set: no such manifest"),
+        (("no-such-set",), "no-such-set: no such data set or mixture"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_code_2(arguments, words):
@@ -462,7 +462,7 @@ def test_frames_are_a_video_with_the_rate_of_the_manifest(tmp_path):
         ("v_abc", "abc"),
         ("abc.mp4", "abc"),
         ("a/b/abc.webm", "abc"),
-        ("bP5KfdFJzC4_660.0_810.0", "bP5KfdFJzC4_660.0_810.0"),
+        ("bP5KfdFJzC4_660.0_810.0", "bP5KfdFJzC4"),
         ("a.b.mkv", "a.b"),
     ],
 )

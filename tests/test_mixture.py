@@ -65,6 +65,7 @@ def test_numbers_outside_the_epoch(mixture):
         with pytest.raises(IndexError, match=f"sample {index} of an epoch of 2000"):
             mixture[index]
     assert sum(1 for _ in mixture) == 2000
+    assert mixture[5:9:2] == [mixture[5], mixture[7]]
 
 
 def write_samples(folder, name, videos):
@@ -95,6 +96,10 @@ def write_samples(folder, name, videos):
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def num_lines(path):
+    return len(path.read_text().splitlines()) if path.exists() else 1
+
+
 def write_mixture(folder, sources, epoch_size=30_000):
     record = {
         "schema_version": 1,
@@ -104,7 +109,7 @@ def write_mixture(folder, sources, epoch_size=30_000):
         "num_epochs": 1,
         "sources": [
             {"task": task, "dataset": name, "split": "train", "task_weight": task_weight, "weight": weight}
-            | {"file": f"{name}.jsonl", "num_samples": 1}
+            | {"file": f"{name}.jsonl", "num_samples": num_lines(folder / f"{name}.jsonl")}
             for task, name, task_weight, weight in sources
         ],
     }
@@ -155,6 +160,9 @@ def test_the_index_is_kept_and_made_anew_when_the_file_changes(tmp_path, caplog,
         patch.setattr("litakit.data._sample_index._make", None)  # opening again reads no line
         Mixture(tmp_path)
     write_samples(tmp_path, "a", {"a1": 3})
+    with pytest.raises(ValueError, match=r"holds 3 samples, mixture.json says 1: prepare"):
+        Mixture(tmp_path)
+    write_mixture(tmp_path, [("event_loc", "a", 1, 1)])
     assert Mixture(tmp_path)[0].video == "a1"
     assert kept.stat().st_mtime_ns > before
     kept.write_bytes(b"broken")
@@ -203,9 +211,13 @@ def test_what_is_no_mixture(tmp_path):
     with pytest.raises(ValueError, match=r"a.jsonl: samples that the mixture names cannot be read"):
         Mixture(tmp_path)
     write_samples(tmp_path, "a", {})
+    write_mixture(tmp_path, [("event_loc", "a", 1, 1)])
     with pytest.raises(ValueError, match="holds no samples, and a mixture draws from every source"):
         Mixture(tmp_path)
     write_samples(tmp_path, "a", {"a0": 1})
+    write_mixture(tmp_path, [("event_loc", "a", 1, 1)])
+    with pytest.raises(ValueError, match="expected a seed of 64 bits"):
+        Mixture(tmp_path, seed=2**63)
     with pytest.raises(ValueError, match="expected an epoch from 0 and a size from 1, got -1 and 30000"):
         Mixture(tmp_path, epoch=-1)
     (tmp_path / "mixture.json").write_text('{"schema_version": 7}')

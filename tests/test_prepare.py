@@ -9,10 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from litakit.cli import app
+from litakit.data._yaml import ManifestError
 from litakit.data.annotations import AnnotationError
 from litakit.data.coverage import check
 from litakit.data.manifests import load_manifest
-from litakit.data.mixture_spec import load_mixture, mixture_of
+from litakit.data.mixture import Mixture
+from litakit.data.mixture_spec import find_parts, load_mixture, mixture_of
 from litakit.data.prepare import prepare
 from litakit.data.readers import read_annotations
 from litakit.data.samples import from_record
@@ -89,7 +91,7 @@ def test_what_can_be_no_sample_is_named(tmp_path):
     prepared = prepare(*parts, tmp_path, tmp_path / "out")
     reasons = [(entry.task, entry.id, entry.reason) for entry in prepared.left_out]
     reversed_span = "a span must not end before it starts, got 5.0 s to 3.0 s"
-    twice = "its id comes twice in mine/train.json"
+    twice = "it is there twice, word for word, in mine/train.json again"
     escaping = "'../b' is no name of a video: it leads out of the data root"
     assert reasons == [
         (task, name, reason)
@@ -137,7 +139,10 @@ def test_missing_annotation_files_are_all_named_before_anything_is_written(tmp_p
 
 def test_a_full_disk_leaves_what_was_there(root, tmp_path, monkeypatch):
     prepare(*load_mixture("shape-world"), root, tmp_path)
+    Mixture(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = tmp_path.parent / "other_root"
+    write_dataset(other / "shapes" / "train", [41, 42], videos=False)
     calls = []
 
     def full(descriptor):
@@ -146,9 +151,49 @@ def test_a_full_disk_leaves_what_was_there(root, tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        prepare(*load_mixture("shape-world"), root, tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with pytest.raises(OSError, match=r"No space left on device: .*shapes.train.event_loc.jsonl"):
+        prepare(*load_mixture("shape-world"), other, tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after.keys() == before.keys() - {"mixture.json"}
+    assert {name for name in after if after[name] != before[name]} == {"shapes.train.dvc.jsonl"}
+    with pytest.raises(ValueError, match="holds no prepared mixture"):  # old and new are not read together
+        Mixture(tmp_path)
+    monkeypatch.undo()
+    prepare(*load_mixture("shape-world"), other, tmp_path)
+    assert len({sample.video for sample in Mixture(tmp_path)}) == 2 + 2 + 2
+
+
+def test_entries_of_one_id_stay_and_are_told_apart(tmp_path):
+    def said(words):
+        return [{"from": "human", "value": words}, {"from": "gpt", "value": "yes"}]
+
+    entries = [
+        {"id": "x", "image": "x.jpg", "conversations": said(words)} for words in ("One?", "Two?", "One?")
+    ]
+    own(tmp_path, json.dumps(entries))
+    manifest = (tmp_path / "mine.yaml").read_text()
+    manifest = manifest.replace("captions_json", "conversations_json").replace("[event_loc, dvc]", "[imgqa]")
+    (tmp_path / "mine.yaml").write_text(manifest)
+    prepared = prepare(*mixture_of([load_manifest(tmp_path / "mine.yaml")]), tmp_path, tmp_path / "out")
+    made = rows(tmp_path / "out" / "mine.train.imgqa.jsonl")
+    assert [(row["id"], row["messages"][0]["content"]) for row in made] == [("x", "One?"), ("x~2", "Two?")]
+    assert [(entry.id, entry.reason[:17]) for entry in prepared.left_out] == [("x", "it is there twice")]
+
+
+def test_a_source_that_makes_nothing_is_said(tmp_path):
+    own(tmp_path, '{"a": {"duration": 9, "timestamps": [[1, 2]], "sentences": ["He runs."]}}')
+    (tmp_path / "mine.yaml").write_text(MANIFEST.replace("[event_loc, dvc]", "[vidqa]"))
+    prepared = prepare(*mixture_of([load_manifest(tmp_path / "mine.yaml")]), tmp_path, tmp_path / "out")
+    assert [entry.reason for entry in prepared.left_out] == ["it makes no sample at all"]
+
+
+def test_two_sources_are_never_one_file(tmp_path):
+    own(tmp_path, "{}")
+    twice = [load_manifest(tmp_path / "mine.yaml")] * 2
+    with pytest.raises(ManifestError, match="mine: two sources of one task, name and split"):
+        mixture_of(twice)
+    with pytest.raises(ManifestError, match="lita is a mixture, which says its splits itself"):
+        find_parts(["lita"], "val")
 
 
 def test_the_command_line(root, tmp_path):

@@ -215,6 +215,34 @@ def test_a_batch_of_nothing_is_left_out(lita):
         SampleReader(some_samples(), processor).batch([0])
 
 
+def test_a_sample_without_length_is_skipped_by_its_id(lita, folder):
+    _, processor = lita
+    samples = [Sample(**{**vars(some_samples()[1]), "duration": 0.0}), some_samples()[6]]
+    with pytest.raises(ReadError, match="a#0: duration must be positive"):
+        SampleReader(samples, processor, folder).batch([0])
+    reader = SampleReader(samples, processor, folder, on_error="skip")
+    assert [batch.indices for batch in reader.batches(2)] == [(1,)]
+    assert [skip.id for skip in reader.skips] == ["a#0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"on_error": "Raise"}, "expected on_error"),
+        ({"purpose": "training"}, "expected purpose"),
+        ({"template": "v7"}, "expected a chat template"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(lita, options, words):
+    with pytest.raises(ValueError, match=words):
+        SampleReader([], lita[1], **options)
+
+
+def test_numbers_of_batches_are_checked(lita):
+    with pytest.raises(ValueError, match="expected a batch size from 1 and a start from 0, got 2 and -3"):
+        list(SampleReader([], lita[1]).batches(2, start=-3))
+
+
 def test_features_of_another_model_are_refused(lita, tmp_path):
     _, processor = lita
     other = FeatureFolder.create(tmp_path, EncoderFacts("e" * 64, "other", 100, 356, 1024, "float16"))

@@ -54,6 +54,18 @@ def test_event_localization_asks_for_each_event_by_its_words():
     assert answer.content == "<1.5> <4.0>"
 
 
+def test_what_happens_several_times_is_one_question_with_all_its_times():
+    windows = (
+        TimedCaption(2, 4, "a dog runs"),
+        TimedCaption(0, 1, "a cat"),
+        TimedCaption(8, 10, "a dog runs"),
+    )
+    dog, cat = made(Annotation("q1", "v", 20.0, windows), "event_loc")
+    assert (dog.id, cat.id) == ("q1#0", "q1#1")
+    assert dog.answers == ("<2.0> <4.0> <8.0> <10.0>",)
+    assert dog.spans == (Span(2, 4), Span(8, 10))
+
+
 def test_video_qa_is_one_conversation_and_asks_for_short_answers_where_they_are_short():
     (sample,) = made(ASKED, "vidqa", "word")
     said = [message.content for message in sample.messages]
@@ -90,7 +102,8 @@ def test_reasoning_has_the_span_of_its_first_two_times():
     pairs = (Pair("When is he tired?", "<9> <2.5> as he sits at <4>."), Pair("When?", "<1> <2> so."))
     first, second = made(Annotation("v_a", "v_a", 60.0, (), pairs), "rtl")
     assert first.spans == (Span(2.5, 9.0),)
-    assert first.answers == ("<9> <2.5> as he sits at <4>.",)
+    assert first.answers == ("<2.5> <9.0> as he sits at <4.0>.",)  # in order, as a span is
+    assert second.answers == ("<1> <2> so.",)
     assert (first.id, second.id) == ("v_a#0", "v_a#1")
     (alone,) = made(Annotation("q7", "v_a", 60.0, (), pairs[:1]), "rtl")
     assert alone.id == "q7"
@@ -142,6 +155,10 @@ def test_what_cannot_be_used_is_left_out_alone_and_named():
         ("x#1", "question without words"),
         ("x#2", "answer without words"),
     ]
+    outside = Annotation("x", "x", 9.0, (TimedCaption(9.5, 12, "He runs."), TimedCaption(8, 12, "He sits.")))
+    (kept,), left_out = samples_of(outside, "event_loc", source="mine", split="train")
+    assert kept.spans == (Span(8, 12),)  # its beginning is in the video: the time tokens end with it
+    assert left_out == [("x#0", "9.5-12.0 s lies outside its video of 9 s")]
     (said,), left_out = samples_of(told, "vidqa", source="mine", split="train")
     assert [message.content for message in said.messages] == ["When?", "<1> so", "When?", "<1> <2> so"]
     assert [name for name, _ in left_out] == ["x#1", "x#2"]

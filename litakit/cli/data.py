@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
 
 if TYPE_CHECKING:
     from litakit.data.coverage import CoverageReport
+    from litakit.data.manifests import Manifest
 
 app = typer.Typer(
     name="data", no_args_is_help=True, help="Data sets: what they are, and what of them is here."
@@ -20,7 +22,9 @@ app = typer.Typer(
 
 Manifests = Annotated[
     list[Path] | None,
-    typer.Argument(help="Names or YAML files of data sets; without any, those that come with litakit."),
+    typer.Argument(
+        help="Names or YAML files of data sets or mixtures; without any, those that come with litakit."
+    ),
 ]
 
 app.command()(data_frames.frames)
@@ -36,10 +40,10 @@ def list_manifests(
 ) -> None:
     """List data sets with their parts, tasks, formats and expected counts, and mixtures of them."""
     with one_line_errors():
-        from litakit.data.manifests import load_manifest, shipped_manifests
+        from litakit.data.manifests import shipped_manifests
         from litakit.data.mixture_spec import shipped_mixtures
 
-        found = [load_manifest(path) for path in manifests] if manifests else shipped_manifests()
+        found = _data_sets(manifests) if manifests else shipped_manifests()
         mixtures = [] if manifests else shipped_mixtures()
     if json_output:
         rows = {
@@ -55,6 +59,9 @@ def list_manifests(
             expected = "" if count is None else f"  {count:,} annotations"
             files = ", ".join(part.annotations)
             typer.echo(f"  {part.split:6} {', '.join(part.tasks):15} {files} ({part.reader}){expected}")
+        if manifests:
+            for words in ("about", "licence", "obtain", "known_losses", "citation"):
+                typer.echo(f"  {words.replace('_', ' ')}: {getattr(manifest, words) or 'nothing is known'}")
     for mixture in mixtures:
         tasks = ", ".join(share.task for share in mixture.tasks)
         typer.echo(f"mixture {mixture.name}: {mixture.title} ({tasks})")
@@ -79,28 +86,48 @@ def check(
     """
     with one_line_errors():
         from litakit.data.coverage import check as check_data
-        from litakit.data.manifests import load_manifest
         from litakit.progress import progress_bar
 
-        named = [load_manifest(path) for path in manifests] if manifests else None
+        named = _data_sets(manifests) if manifests else None
         with progress_bar("opening") as progress:
             report = check_data(root, named, num_workers=workers, progress=progress)
-        _save(report, root, out)
     if json_output:
         typer.echo(report.to_json())
     else:
         typer.echo("\n".join([str(report), *report.problem_lines()]))
+    with one_line_errors():
+        _save(report, root, out)
     absent = [part.dataset for part in report.parts if named and not part.files]
     if not report.ok or absent:
         raise typer.Exit(DONE_WITH_FAILURES)
 
 
 def _save(report: CoverageReport, root: Path, out: Path | None) -> None:
-    """Save the report beside the features; a root that cannot be written is no reason to end."""
-    place = root / "features" / "coverage.json" if out is None else out
+    """Save the report where it was asked for; else beside the features, over what is known of other parts."""
+    from litakit.data.coverage import CoverageReport
+
+    if out is not None:
+        report.save(out)
+        return
+    place = root / "features" / "coverage.json"
     try:
+        if place.exists():
+            report = report.over(CoverageReport.load(place))
         report.save(place)
-    except OSError as error:
-        if out is not None:
-            raise
+    except (OSError, ValueError) as error:  # a root that cannot be written is no reason to fail
         typer.echo(f"litakit: the report is not saved ({error}): give --out", err=True)
+
+
+def _data_sets(names: Sequence[Path]) -> list[Manifest]:
+    """The manifests that are named, a mixture standing for those of its sources."""
+    from litakit.data.manifests import load_manifest
+    from litakit.data.mixture_spec import is_mixture, load_mixture
+
+    found: list[Manifest] = []
+    for name in names:
+        parts = load_mixture(name)[1] if is_mixture(name) else ()
+        named = [part.manifest for part in parts] or [load_manifest(name)]
+        for manifest in named:
+            if manifest not in found:
+                found.append(manifest)
+    return found

@@ -85,6 +85,8 @@ def _parts(names: Sequence[Path], split: str | None) -> list[tuple[Manifest, Par
     from litakit.data.mixture_spec import is_mixture, load_mixture
 
     if len(names) == 1 and is_mixture(names[0]):
+        if split is not None:
+            raise ManifestError(f"{names[0]} is a mixture, which says its splits itself: leave --split out")
         _, sources = load_mixture(names[0])
         return [(source.manifest, part) for source in sources for part in source.parts]
     parts = [(manifest, part) for manifest in map(load_manifest, names) for part in manifest.parts]

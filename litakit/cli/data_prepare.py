@@ -20,7 +20,9 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option(help="Folder to write the samples to.")],
     root: Annotated[Path, typer.Option(help="Data root: the folder that holds the data sets.")] = Path(),
-    split: Annotated[str, typer.Option(help="Split, where data sets are named.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="Split, where data sets are named; by default train.")
+    ] = None,
     only_found: Annotated[
         bool, typer.Option("--only-found", help="Leave out samples whose video is not there.")
     ] = False,

@@ -153,7 +153,7 @@ class _Part:
             info = infos.get(annotation.video) if annotation.video is not None else None
             measured = info.duration if info is not None else None
             self.problems += _problems_of(annotation, measured, expects_answers=self.part.use == "train")
-        whole = self.part.reader == "conversations_json"
+        whole = self.part.reader in ("conversations_json", "qvhighlights")  # counted by entries
         return PartCoverage(
             dataset=self.dataset,
             split=self.part.split,

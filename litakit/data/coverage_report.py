@@ -119,6 +119,15 @@ class CoverageReport:
                 f"{path}: a broken report of `litakit data check` ({type(error).__name__}: {error})"
             ) from error
 
+    def over(self, older: CoverageReport) -> CoverageReport:
+        """Return this report, with those parts of an older one of the same root that it says nothing of."""
+        if older.root != self.root:
+            return self
+        known = {(part.dataset, part.split, part.tasks) for part in self.parts}
+        kept = [part for part in older.parts if (part.dataset, part.split, part.tasks) not in known]
+        judged = tuple(dict.fromkeys((*older.judged, *self.judged)))
+        return CoverageReport(self.root, (*kept, *self.parts), judged)
+
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong with what is there."""

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from litakit.data.annotations import AnnotationError
-from litakit.data.jobs import JobRecord
+from litakit.data.jobs import JobRecord, ends_all
 from litakit.data.manifests import Manifest, Media, Part
 from litakit.data.media import annotation_files, find_media, media_of
 from litakit.data.readers import videos_of
@@ -100,7 +100,8 @@ class FeatureWork:
         """Encode a video, unless that was done; None where another process is at it.
 
         Raises:
-            OSError: the model's files cannot be read, or no folder of features can be made.
+            OSError: the model's files cannot be read, or the folder of features cannot be written, on a full
+                disk, so that no other job could be done either.
             ValueError: the model's folder does not hold a vision tower.
         """
         folder = self.folder
@@ -116,6 +117,8 @@ class FeatureWork:
         except VideoError as error:
             return JobRecord(job.id, "failed", error.reason)
         except OSError as error:
+            if ends_all(error):
+                raise
             return JobRecord(job.id, "failed", _words_of(error))
 
     def _encode(self, job: EncodeJob, source: Path) -> JobRecord | None:

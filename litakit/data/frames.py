@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from litakit.data.annotations import AnnotationError
-from litakit.data.jobs import JobRecord
+from litakit.data.jobs import JobRecord, ends_all
 from litakit.data.manifests import Manifest, Media, Part
 from litakit.data.media import annotation_files, find_media, media_of
 from litakit.data.readers import videos_of
@@ -140,6 +140,8 @@ def extract(job: FrameJob) -> JobRecord | None:
     except VideoError as error:
         return JobRecord(job.id, "failed", str(error))
     except OSError as error:
+        if ends_all(error):
+            raise
         where = f"{error.filename}: " if error.filename else ""
         return JobRecord(job.id, "failed", f"{where}{error.strerror or error}")
     return JobRecord(job.id, "made", "; ".join(made.info.warnings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -66,6 +67,15 @@ class JobReport:
         if odd:
             lines.append(f"made, though something is odd about {len(odd)}:")
         return "\n".join([*lines, *(f"  {record.id}: {record.reason}" for record in odd)])
+
+
+def ends_all(error: OSError) -> bool:
+    """Whether no further job can be done either: the disk or the quota is full, or cannot be written to.
+
+    >>> ends_all(OSError(errno.ENOSPC, "No space left on device")), ends_all(FileNotFoundError("a"))
+    (True, False)
+    """
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def run_jobs(work: Work[J], jobs: Sequence[J], progress: Progress | None = None) -> JobReport:

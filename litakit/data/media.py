@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from litakit.data.annotations import AnnotationError
 from litakit.data.manifests import Manifest, Media, Part
+
+CLIP = re.compile(r"([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?")
+"""A clip of a YouTube video: the 11 characters of its id, and its first and last second."""
 
 
 def annotation_files(root: Path, part: Part) -> list[Path]:
@@ -58,6 +62,8 @@ def _candidates(place: Path, media: Media) -> Iterable[Path]:
 def bare_name(video: str) -> str:
     """Return what a video is called in every data set: no folder, no ending, no `v_` before the id.
 
+    Nor the seconds behind it, where a clip of a YouTube video is called by them, as in QVHighlights.
+
     >>> bare_name("v_QOlSCBRmfWY"), bare_name("clips/QOlSCBRmfWY.mp4")
     ('QOlSCBRmfWY', 'QOlSCBRmfWY')
     """
@@ -65,4 +71,5 @@ def bare_name(video: str) -> str:
     stem, dot, ending = name.rpartition(".")
     if dot and ending.isalnum() and len(ending) <= 4 and not ending.isdigit():
         name = stem
-    return name.removeprefix("v_")
+    clip = CLIP.fullmatch(name.removeprefix("v_"))
+    return clip[1] if clip else name.removeprefix("v_")

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from html import escape
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
 from pydantic_core import from_json
 
@@ -52,6 +52,11 @@ class Source:
         self.weight: float = record["weight"]
         self.path = folder / record["file"]
         self.index: SampleIndex = open_index(self.path, by_video=self.task == "event_loc")
+        if self.index.num_samples != record["num_samples"]:
+            raise ValueError(
+                f"{self.path} holds {self.index.num_samples} samples, {MIXTURE_FILE} says "
+                f"{record['num_samples']}: prepare the mixture anew"
+            )
         self._map: mmap.mmap | None = None
 
     def record(self, row: int) -> dict[str, Any]:
@@ -101,6 +106,8 @@ class Mixture(Sequence[Sample]):
         self.seed = seed
         self.epoch = epoch
         self.epoch_size: int = record["epoch_size"] if epoch_size is None else epoch_size
+        if not -(2**63) <= seed < 2**63:
+            raise ValueError(f"expected a seed of 64 bits, got {seed}")
         if self.epoch_size < 1 or epoch < 0:
             raise ValueError(f"expected an epoch from 0 and a size from 1, got {epoch} and {self.epoch_size}")
         self.sources = tuple(Source(self.folder, entry) for entry in record["sources"])
@@ -119,12 +126,18 @@ class Mixture(Sequence[Sample]):
     def __len__(self) -> int:
         return self.epoch_size
 
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         """Return the sample of a number in [0, epoch_size); negative numbers count from the end.
 
         Raises:
             IndexError: outside the epoch.
         """
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(self.epoch_size))]
         draw = self.draw(index)
         return from_record(self.sources[draw.source].record(draw.row), draw.way)
 

@@ -125,6 +125,7 @@ def load_mixture(path: str | os.PathLike[str]) -> tuple[MixtureSpec, tuple[Mixtu
                     f"{share.task!r}; it has {_offers(manifest)}"
                 )
             parts.append(MixturePart(share.task, manifest, source.split, chosen, share.weight, source.weight))
+    _check_names(parts)
     return spec, tuple(parts)
 
 
@@ -145,6 +146,7 @@ def mixture_of(
     if not parts:
         offers = "; ".join(f"{manifest.name} has {_offers(manifest)}" for manifest in manifests)
         raise ManifestError(f"no part of the split {split!r}: {offers}")
+    _check_names(parts)
     names = [manifest.name for manifest in manifests]
     shares = {
         part.task: TaskShare(
@@ -165,20 +167,22 @@ def shipped_mixtures() -> list[MixtureSpec]:
 
 
 def find_parts(
-    names: Sequence[str | os.PathLike[str]], split: str = "train"
+    names: Sequence[str | os.PathLike[str]], split: str | None = None
 ) -> tuple[MixtureSpec, tuple[MixturePart, ...]]:
     """Return the mixture that is named; or that of everything in a split of the data sets that are named.
 
     Args:
         names: a mixture's name or YAML file; or those of manifests.
-        split: of the manifests; a mixture says its splits itself.
+        split: of the manifests, by default "train"; a mixture says its splits itself.
 
     Raises:
         ManifestError: as `load_mixture` and `mixture_of`.
     """
     if len(names) == 1 and is_mixture(names[0]):
+        if split is not None:
+            raise ManifestError(f"{names[0]} is a mixture, which says its splits itself: leave the split out")
         return load_mixture(names[0])
-    return mixture_of([load_manifest(name) for name in names], split)
+    return mixture_of([load_manifest(name) for name in names], split or "train")
 
 
 def is_mixture(path: str | os.PathLike[str]) -> bool:
@@ -203,6 +207,16 @@ def is_mixture(path: str | os.PathLike[str]) -> bool:
             f"or a mixture out of {', '.join(mixtures)}"
         )
     return file.name in mixtures
+
+
+def _check_names(parts: Sequence[MixturePart]) -> None:
+    files = [part.file_name for part in parts]
+    twice = sorted({part.manifest.name for part in parts if files.count(part.file_name) > 1})
+    if twice:
+        raise ManifestError(
+            f"{', '.join(twice)}: two sources of one task, name and split, whose samples would be one file; "
+            "give each data set a name of its own, and name it once"
+        )
 
 
 def _parts(manifest: Manifest, split: str, task: Task) -> tuple[Part, ...]:

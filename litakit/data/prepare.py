@@ -74,8 +74,10 @@ def prepare(
 ) -> Prepared:
     """Write the samples of a mixture: a file for each source and task, `mixture.json`, `left_out.jsonl`.
 
-    Each file is written whole or not at all, `mixture.json` last. What an annotation holds that cannot be a
-    sample (a reversed span, a text without words, an id that comes twice) is left out and listed.
+    Each file is written whole or not at all; `mixture.json`, without which the folder is no mixture, goes
+    first and comes last, so that old and new files are never read together. What an annotation holds that
+    cannot be a sample (a reversed span, a text without words) is left out and listed, and so is an entry that
+    is there twice, word for word. Other entries of one id stay, called `id~2` and so on.
 
     Args:
         spec: the mixture.
@@ -94,6 +96,9 @@ def prepare(
     if not root.is_dir():
         raise NotADirectoryError(f"{root}: no such data root; expected a folder that holds the data sets")
     _check_files(root, parts)
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out} is a file: expected a folder to write samples to")
+    (out / MIXTURE_FILE).unlink(missing_ok=True)
     files, left_out = [], []
     places: dict[tuple[str, str], Path | None] = {}
     for index, part in enumerate(parts):
@@ -105,6 +110,8 @@ def prepare(
                 count += 1
             file.flush()
             os.fsync(file.fileno())
+        if not count:
+            lost.append(NoSample(part.manifest.name, part.split, part.task, "", "it makes no sample at all"))
         left_out += lost
         files.append(
             PreparedFile(
@@ -146,7 +153,7 @@ def _check_files(root: Path, parts: Sequence[MixturePart]) -> None:
     if missing:
         raise AnnotationError(
             f"{root} lacks annotation files of this mixture: {'; '.join(sorted(missing))}. "
-            "`litakit data list` says where each data set is to be had"
+            "`litakit data list NAME` says where a data set is to be had"
         )
 
 
@@ -158,7 +165,7 @@ def _samples(
     only_found: bool,
 ) -> Iterator[Sample]:
     name = source.manifest.name
-    seen: set[str] = set()
+    seen: dict[str, list[int]] = {}
 
     def lose(part: Part, what: str, reason: str) -> None:
         lost.append(NoSample(name, part.split, source.task, what, reason))
@@ -167,10 +174,14 @@ def _samples(
         media = media_of(source.manifest, part)
         for file in annotation_files(root, part):
             for annotation in read_annotations(file, part.reader):
-                if annotation.id in seen:
-                    lose(part, annotation.id, f"its id comes twice in {file.relative_to(root).as_posix()}")
+                same_id = seen.setdefault(annotation.id, [])
+                content = hash((annotation, media.folder))
+                if content in same_id:
+                    where = file.relative_to(root).as_posix()
+                    lose(part, annotation.id, f"it is there twice, word for word, in {where} again")
                     continue
-                seen.add(annotation.id)
+                same_id.append(content)
+                number = f"~{len(same_id)}" if len(same_id) > 1 else ""
                 try:
                     path, is_there = _path(root, media, annotation.video, places)
                 except AnnotationError as error:
@@ -180,7 +191,11 @@ def _samples(
                     lose(part, annotation.id, f"missing: {path}")
                     continue
                 samples, left_out = samples_of(
-                    annotation, source.task, source=name, split=part.split, style=part.style
+                    replace(annotation, id=annotation.id + number),
+                    source.task,
+                    source=name,
+                    split=part.split,
+                    style=part.style,
                 )
                 for what, reason in left_out:
                     lose(part, what, reason)

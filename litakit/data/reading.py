@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from litakit.data.samples import Sample
 from litakit.features import FeatureFolder
 from litakit.features.buffers import BufferPool
-from litakit.messages import ChatTemplate, Message
+from litakit.messages import ChatTemplate, Message, get_template
+from litakit.timestamps import check_choice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +93,11 @@ class SampleReader:
         on_error: Literal["raise", "skip"] = "raise",
         too_long: Literal["refuse", "cut"] = "refuse",
     ) -> None:
+        check_choice("purpose", purpose, ("train", "generate"))
+        check_choice("on_error", on_error, ("raise", "skip"))
+        check_choice("too_long", too_long, ("refuse", "cut"))
+        if isinstance(template, str):
+            get_template(template)
         self.samples = samples
         self.processor = processor
         self.features = features
@@ -124,13 +130,7 @@ class SampleReader:
         if sample.task in TIMED:
             if duration is None:
                 raise ReadError(f"{sample.id}: the length of {sample.video} is not known, nor are its times")
-            codec = self.processor.time_codec
-            messages = tuple(
-                replace(message, content=codec.render(message.content, duration))
-                if message.role == "assistant" and message.content
-                else message
-                for message in messages
-            )
+            messages = self._in_time_tokens(sample, duration)
         if self.purpose == "generate":
             messages = (*messages[:-1], Message("assistant", None))
         try:
@@ -138,6 +138,18 @@ class SampleReader:
         except ValueError as error:
             raise ReadError(f"{sample.id}: {error}") from error
         return EncodedSample(ids, labels, link)
+
+    def _in_time_tokens(self, sample: Sample, duration: float) -> tuple[Message, ...]:
+        codec = self.processor.time_codec
+        try:
+            return tuple(
+                replace(message, content=codec.render(message.content, duration))
+                if message.role == "assistant" and message.content
+                else message
+                for message in sample.messages
+            )
+        except ValueError as error:
+            raise ReadError(f"{sample.id}: {error}") from error
 
     def batch(self, indices: Sequence[int]) -> Batch | None:
         """Return some samples as a batch; None where none of them could be read.
@@ -183,6 +195,8 @@ class SampleReader:
         Raises:
             ReadError: a sample cannot be read, unless such are skipped.
         """
+        if batch_size < 1 or start < 0:
+            raise ValueError(f"expected a batch size from 1 and a start from 0, got {batch_size} and {start}")
         waiting: deque[Future[Batch | None]] = deque()
         with ThreadPoolExecutor(threads, thread_name_prefix="litakit-read") as pool:
             try:
@@ -196,6 +210,8 @@ class SampleReader:
             finally:
                 for future in waiting:
                     future.cancel()
+                if self.skips:
+                    logger.warning("%d samples were skipped; report() lists them", len(self.skips))
 
     def report(self) -> str:
         """Return what was skipped so far, by number; a line for each, after one that counts them."""

@@ -6,6 +6,7 @@ and nothing else does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from litakit.data.manifests import AnswerStyle, Task
 from litakit.data.paraphrases import conversation
 from litakit.data.samples import LeftOut, Sample
 from litakit.spans import Span
-from litakit.timestamps import find_timestamps, write_timestamp
+from litakit.timestamps import find_timestamps, replace_timestamps, write_timestamp
 
 
 def samples_of(
@@ -23,8 +24,8 @@ def samples_of(
 ) -> tuple[list[Sample], list[LeftOut]]:
     """Return what a task makes of an annotation, and what it cannot use.
 
-    A sentence whose span is reversed or begins before its video, a text without words, and a reasoning answer
-    with fewer than two times are left out, each alone: the other sentences and questions of its video stay.
+    A sentence or reasoning answer whose span is reversed or outside its video, a text without words, and a
+    reasoning answer with fewer than two times are left out, each alone: the others of its video stay.
 
     Args:
         annotation: as read.
@@ -77,11 +78,18 @@ def _dense_captions(annotation: Annotation, style: AnswerStyle, left_out: list[L
 def _event_localization(
     annotation: Annotation, style: AnswerStyle, left_out: list[LeftOut]
 ) -> Iterator[Made]:
-    """One question an event: its sentence without the full stop and with a small letter at its head."""
+    """One question an event: its sentence without the full stop and with a small letter at its head.
+
+    What happens several times in the same words is one question, and all its times are the answer.
+    """
+    events: dict[str, list[tuple[int, Span]]] = {}
     for index, span, words in _told(annotation, left_out):
+        events.setdefault(words, []).append((index, span))
+    for words, times in events.items():
         subject = words.removesuffix(".")
         subject = subject[:1].lower() + subject[1:]
-        yield Made(f"#{index}", (subject,), (_times(span),), (span,))
+        spans = tuple(span for _, span in times)
+        yield Made(f"#{times[0][0]}", (subject,), (" ".join(map(_times, spans)),), spans)
 
 
 def _question_answering(
@@ -99,11 +107,22 @@ def _reasoning(annotation: Annotation, style: AnswerStyle, left_out: list[LeftOu
     for index, question, answer in _asked(annotation, left_out):
         number = f"#{index}" if len(annotation.pairs) > 1 else ""
         times = find_timestamps(answer)[:2]
-        if len(times) < 2:
-            reason = f"expected two times in the answer {answer[:80]!r}"
-            left_out.append(LeftOut(annotation.id + number, reason))
+        try:
+            if len(times) < 2:
+                raise ValueError(f"expected two times in the answer {answer[:80]!r}")
+            span = _inside(Span(*sorted(times)), annotation)
+        except ValueError as error:
+            left_out.append(LeftOut(annotation.id + number, str(error)))
             continue
-        yield Made(number, (question,), (answer,), (Span(*sorted(times)),))
+        told = answer if times[0] <= times[1] else _in_order(answer)
+        yield Made(number, (question,), (told,), (span,))
+
+
+def _in_order(answer: str) -> str:
+    """Return an answer with its first two times swapped: what is learned is in order."""
+    first, second, *others = find_timestamps(answer)
+    times = iter([second, first, *others])
+    return replace_timestamps(answer, lambda _: write_timestamp(next(times)))
 
 
 def _told(annotation: Annotation, left_out: list[LeftOut]) -> Iterator[tuple[int, Span, str]]:
@@ -111,7 +130,7 @@ def _told(annotation: Annotation, left_out: list[LeftOut]) -> Iterator[tuple[int
     for index, (start, end, caption) in enumerate(annotation.captions):
         words = caption.strip()
         try:
-            span = Span(start, end)
+            span = _inside(Span(start, end), annotation)
             if not words:
                 raise ValueError("a text without words")
         except ValueError as error:
@@ -129,6 +148,16 @@ def _asked(annotation: Annotation, left_out: list[LeftOut]) -> Iterator[tuple[in
         else:
             which = "question" if not question else "answer"
             left_out.append(LeftOut(f"{annotation.id}#{index}", f"{which} without words"))
+
+
+def _inside(span: Span, annotation: Annotation) -> Span:
+    """Refuse a span that has no part in its video; one that goes on behind its end is cut by time codecs."""
+    duration = annotation.duration
+    if duration is not None and not 0 < duration < math.inf:
+        raise ValueError(f"its video lasts {duration} s by the annotation")
+    if duration is not None and span.start > duration:
+        raise ValueError(f"{span} lies outside its video of {duration:g} s")
+    return span
 
 
 def _times(span: Span) -> str:

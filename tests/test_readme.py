@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from litakit.assets import bundled_model
+from litakit.data import load_mixture
 from tests.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ def blocks(language: str) -> list[str]:
 
 def test_every_block_has_a_language_that_a_test_here_handles() -> None:
     assert {name for name, _ in BLOCKS} == {"bash", "python", "text", "", "bibtex", "yaml"}
-    assert (len(blocks("python")), len(blocks("text")), len(blocks("yaml"))) == (2, 1, 1)
+    assert (len(blocks("python")), len(blocks("text")), len(blocks("yaml"))) == (2, 1, 2)
 
 
 @pytest.mark.slow
@@ -98,6 +99,10 @@ def test_every_shell_line_runs(tmp_path: Path) -> None:
     assert re.match(r"torch.Size\(\[16, \d+\]\) torch.Size\(\[16, 164, 160\]\)", batch.stdout)
     assert "1 (100%)" in told["litakit data check kitchen.yaml --root ."]
     assert (tmp_path / "lita-13b" / "config.json").is_file()
+    (tmp_path / "mixture.yaml").write_text(blocks("yaml")[1])
+    spec, parts = load_mixture(tmp_path / "mixture.yaml")
+    assert [(share.task, share.weight) for share in spec.tasks] == [("event_loc", 2), ("rtl", 1)]
+    assert [part.manifest.name for part in parts] == ["kitchen", "activitynet-rtl"]
 
 
 @pytest.mark.slow

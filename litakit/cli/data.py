@@ -82,7 +82,7 @@ def check(
 ) -> None:
     """Open every video that the annotations name, and list what is missing or wrong by its id.
 
-    Exit code 1 where something is.
+    Exit code 1 where something is, or where a data set that is named is not here at all.
     """
     with one_line_errors():
         from litakit.data.coverage import check as check_data
@@ -97,7 +97,8 @@ def check(
         typer.echo("\n".join([str(report), *report.problem_lines()]))
     with one_line_errors():
         _save(report, root, out)
-    absent = [part.dataset for part in report.parts if named and not part.files]
+    here = {part.dataset for part in report.parts if part.files}
+    absent = {manifest.name for manifest in named or ()} - here
     if not report.ok or absent:
         raise typer.Exit(DONE_WITH_FAILURES)
 

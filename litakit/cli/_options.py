@@ -48,6 +48,14 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes at once, for
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Keep no video features on disk.")]
 
 
+def silence_transformers() -> None:
+    """Keep transformers' bars and warnings off the terminal: a verb shows its own."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+
+
 def load_assistant(
     model: str,
     base: Path | None,
@@ -66,12 +74,9 @@ def load_assistant(
     if load_4bit and load_8bit:
         raise ValueError("--load-4bit and --load-8bit exclude each other")
     quantization: Literal["4bit", "8bit"] | None = "4bit" if load_4bit else "8bit" if load_8bit else None
-    from transformers.utils import logging as transformers_logging
-
     import litakit
 
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
+    silence_transformers()
     return litakit.load(
         model,
         dtype=dtype,

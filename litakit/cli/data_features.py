@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from litakit.cli._errors import DONE_WITH_FAILURES, one_line_errors
-from litakit.cli._options import Base, Device, Engine, RayAddress, Workers
+from litakit.cli._options import Base, Device, Engine, RayAddress, Workers, silence_transformers
 
 if TYPE_CHECKING:
     from litakit.data.manifests import Manifest, Part
@@ -62,7 +62,7 @@ def features(
         jobs = feature_jobs(_parts(names, split), root)
         target = root / "features" if folder is None else folder
         work = FeatureWork(model_folder(model), root, target, base=base, device=device, dtype=dtype)
-        _silence_transformers()
+        silence_transformers()
         with progress_bar("features") as progress:
             report = run(
                 work,
@@ -95,11 +95,3 @@ def _parts(names: Sequence[Path], split: str | None) -> list[tuple[Manifest, Par
         offers = ", ".join(sorted({part.split for _, part in parts}))
         raise ManifestError(f"no part of the split {split!r}; there are {offers}")
     return chosen
-
-
-def _silence_transformers() -> None:
-    """Its bar for a vision tower's weights would be one more beside ours."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()

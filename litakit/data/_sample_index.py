@@ -6,6 +6,7 @@ import io
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic_core import from_json
@@ -86,13 +87,13 @@ def open_index(path: Path, *, by_video: bool) -> SampleIndex:
 
 def _load(kept: Path, stamp: np.ndarray) -> SampleIndex | None:
     try:
-        with np.load(kept) as file:
+        with kept.open("rb") as raw, np.load(raw) as file:
             if not np.array_equal(file["stamp"], stamp):
                 return None
             return SampleIndex(file["offsets"], file["rows"], file["groups"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         logger.warning("%s cannot be read (%s): made anew", kept, error)
         return None
 

@@ -121,6 +121,9 @@ def extract(job: FrameJob) -> JobRecord | None:
         "kept" where the folder is there, "made" (with what is odd about the video as its reason, such as that
         it is cut off), or "failed" with the reason; None where another process is at it, or at one of the few
         that share its lock.
+
+    Raises:
+        OSError: the disk is full or cannot be written to, so that no other folder could be made either.
     """
     if job.fault:
         return JobRecord(job.id, "failed", job.fault)
